@@ -11,17 +11,20 @@ headers do not have is counted, not checked. Exit code 1 on any disagreement.
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "pyacl" / "capi"))
-import cdefs  # noqa: E402  (not through the package, which may not be built yet)
+# Not through the package, which may not be built yet.
+cdefs: Any = importlib.import_module("cdefs")
 
 _LEFT_OUT = ("acl_dvpp.h", "acl_fv.h", "acl_rt_api.h")
 _TYPE = re.compile(
@@ -36,14 +39,13 @@ def types_text() -> str:
 
 def field_names(body: str) -> list[str]:
     """The names of a struct's direct fields; those of an unnamed union's members too, as C++ sees them."""
-    names, depth, unnamed = [], 0, []
+    names: list[str] = []
+    unnamed: list[int] = []
     for line in body.splitlines():
         line = line.strip()
         if line.endswith("{"):
-            depth += 1
             unnamed.append(len(names))
         elif line.startswith("}"):
-            depth -= 1
             start = unnamed.pop()
             own = line.lstrip("} ").rstrip(";")
             if own:
@@ -114,7 +116,8 @@ class Proof:
             for value in re.findall(r"(\w+) = ", body):
                 real = f"{name}::{value[len(name) + 1:]}" if name in self.scoped else value
                 if self.has("enumerator", real.split("::")[-1]):
-                    self.add("enumerator", value, f"static_assert((long long)::{real} == (long long)cd::{value}, \"\");")
+                    test = f"(long long)::{real} == (long long)cd::{value}"
+                    self.add("enumerator", value, f"static_assert({test}, \"\");")
         else:
             self.add(kind, name, f"static_assert(sizeof(::{name}) == sizeof(cd::{name}), \"\");")
             for field in field_names(body):
@@ -191,7 +194,7 @@ def check_libraries(paths: list[Path]) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--headers", type=Path, help="folder that holds acl/*.h (and aclnn/, aclnnop/ if there are any)")
+    parser.add_argument("--headers", type=Path, help="folder that holds acl/*.h (and aclnn/, aclnnop/)")
     parser.add_argument("--library", type=Path, action="append", default=[], help="a library to look for symbols in")
     parser.add_argument("--compiler", default="g++")
     args = parser.parse_args()

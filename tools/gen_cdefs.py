@@ -23,7 +23,7 @@ CDEFS = ROOT / "cdefs"
 RELEASES = ROOT / "pyacl" / "capi" / "releases.json"
 
 Entry = dict[str, Any]
-Tables = dict[str, dict[str, Entry]]
+Tables = dict[str, dict[str, Any]]
 
 # The media interfaces are not part of the product yet.
 LEFT_OUT_HEADERS = ("acl/ops/acl_dvpp.h", "acl/ops/acl_fv.h")
@@ -50,7 +50,8 @@ MATCHES: list[tuple[str, str]] = [
     ("op_compiler", r"aclop(Compile|SetCompileFlag|.*Compile)|aclSetCompileopt|aclGetCompileopt|acl.*Graph|aclGen"
                     r"|ACL_COMPILE|aclop.*Compil"),
     ("op", r"aclop"),
-    ("tensor_desc", r"acl(.*TensorDesc.*|SetTensor(Const|PlaceMent|Shape|Origin|Storage|Format|Value|Dynamic).*|TransTensor.*)"),
+    ("tensor_desc", r"acl(.*TensorDesc.*|SetTensor(Const|PlaceMent|Shape|Origin|Storage|Format|Value|Dynamic).*"
+                    r"|TransTensor.*)"),
     ("data_buffer", r"acl.*DataBuffer|aclGetDataBuffer|aclDataDeallocator"),
     ("queue", r"acltdt.*(Queue|Buf|Enqueue|Dequeue|Group)|ACL_TDT_QUEUE|ACL_TDTQUEUE"),
     ("tdt", r"acltdt|ACL_TENSOR_DATA"),
@@ -123,7 +124,7 @@ class Writer:
 
     def __init__(self, tables: Tables, operators: Tables) -> None:
         self.functions = {k: v for k, v in tables["functions"].items() if v["header"] not in LEFT_OUT_HEADERS}
-        self.types: dict[str, tuple[str, Entry | str]] = {}
+        self.types: dict[str, tuple[str, Any]] = {}
         for kind in ("typedefs", "enums", "structs"):
             for name, entry in tables[kind].items():
                 if tables["type_headers"].get(name) not in LEFT_OUT_HEADERS:
@@ -137,16 +138,21 @@ class Writer:
         self.tags = {e["tag"]: n for n, (kind, e) in self.types.items() if kind != "typedefs" and e.get("tag")}
         self.placed: set[str] = set()
 
+    def macro_order(self, name: str) -> tuple[str, int, str]:
+        """Status codes by value, everything else by name."""
+        value = self.macros[name]
+        return ("", value, name) if self.concept(name) == "errors" else (name, 0, name)
+
     def concept(self, name: str) -> str:
         for concept, pattern in MATCHES:
             if re.match(pattern, name):
                 return concept
         header = self.functions[name]["header"] if name in self.functions else self.headers.get(name)
-        return BY_HEADER.get(header, "base")
+        return BY_HEADER.get(header or "", "base")
 
     def needs(self, name: str) -> Iterator[str]:
         kind, entry = self.types[name]
-        text = entry if kind == "typedefs" else json.dumps(entry.get("fields", ""))  # type: ignore[union-attr]
+        text = entry if kind == "typedefs" else json.dumps(entry.get("fields", ""))
         for word in words(text):
             word = self.tags.get(word, word)
             if word in self.types and word != name:
@@ -175,7 +181,6 @@ class Writer:
         if kind == "typedefs":
             # Only function pointers carry their own name inside the declarator.
             return f"typedef {entry};" if re.search(rf"\b{name}\b", str(entry)) else f"typedef {entry} {name};"
-        assert isinstance(entry, dict)
         if kind == "enums":
             # An `enum class` of C++ keeps its names to itself; C gets them with the type's name in front.
             prefix = f"{name}_" if entry.get("scoped") else ""
@@ -201,7 +206,7 @@ class Writer:
         for name in sorted(self.types):
             loose[self.concept(name)].append(name)
         macros: dict[str, list[str]] = {c: [] for c in ORDER}
-        for name in sorted(self.macros, key=lambda n: (n if self.concept(n) != "errors" else "", _order(self.macros[n]), n)):
+        for name in sorted(self.macros, key=self.macro_order):
             macros[self.concept(name)].append(name)
         result = {}
         for concept in ORDER:
@@ -230,15 +235,12 @@ class Writer:
             if (op.get("repo") or "ops-other") == repo:
                 params = [[t, n] for t, n in op["params"]]
                 params += [["uint64_t *", "workspaceSize"], ["aclOpExecutor **", "executor"]]
-                lines.append(self.function_text(f"{name}GetWorkspaceSize", {"returns": "aclnnStatus", "params": params}))
+                first = {"returns": "aclnnStatus", "params": params}
+                lines.append(self.function_text(f"{name}GetWorkspaceSize", first))
         for name, entry in sorted(self.operators["other_functions"].items()):
             if (entry.get("repo") or "ops-other") == repo:
                 lines.append(self.function_text(name, entry))
         return f"/* {ABOUT[concept]} */\n\n" + "\n".join(lines) + "\n"
-
-
-def _order(value: Any) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _literal(value: Any) -> str:
@@ -302,7 +304,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--manifest", type=Path, help="folder with acl.json, aclnn_base.json and aclnn_ops.json")
-    source.add_argument("--headers", type=Path, help="folder that holds acl/*.h (and aclnn/, aclnnop/ if there are any)")
+    source.add_argument("--headers", type=Path, help="folder that holds acl/*.h (and aclnn/, aclnnop/)")
     parser.add_argument("--out", type=Path, default=CDEFS, help="folder to write (default: cdefs/)")
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a file would change")
     args = parser.parse_args()

@@ -21,7 +21,8 @@ _HERE = Path(__file__).resolve().parent
 def _load_cdefs() -> Any:
     # pyacl itself cannot be imported before its modules are built.
     spec = importlib.util.spec_from_file_location("_pyacl_cdefs", _HERE / "cdefs.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)

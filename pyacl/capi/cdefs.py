@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Optional
 
@@ -89,7 +89,7 @@ def order() -> list[str]:
     return (FOLDER / "ORDER").read_text().split()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _functions() -> dict[str, tuple[str, str]]:
     return {m["name"]: (m["returns"].strip(), m["params"])
             for concept in order() for m in _FUNCTION.finditer(text(concept))}
@@ -100,7 +100,7 @@ def functions() -> list[str]:
     return list(_functions())
 
 
-@lru_cache(maxsize=None)
+@cache
 def prototype(name: str) -> Optional[Prototype]:
     """The declaration of function `name`, or None."""
     try:
@@ -138,7 +138,7 @@ def declare_op(name: str, params: str) -> Prototype:
     return _declared[name]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _built_in_operator(name: str) -> Optional[Prototype]:
     first = prototype(name + _OPERATOR)
     if first is None or not first.params or first.params[-1].type != "aclOpExecutor **":
@@ -147,7 +147,7 @@ def _built_in_operator(name: str) -> Optional[Prototype]:
 
 
 def operator(name: str) -> Optional[Prototype]:
-    """Operator `name`'s own parameters: those of its first phase without the two outputs; None if it is not declared."""
+    """Operator `name`'s own parameters (its first phase's without the two outputs); None if it is not declared."""
     return _declared.get(name) or _built_in_operator(name)
 
 
@@ -172,7 +172,7 @@ def callable_prototype(name: str) -> Optional[Prototype]:
     return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def strings() -> dict[str, str]:
     """String constants, which cffi's ``cdef`` cannot take."""
     found: dict[str, str] = {}
@@ -183,7 +183,7 @@ def strings() -> dict[str, str]:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def _releases() -> dict[str, str]:
     table = json.loads((_HERE / "releases.json").read_text())
     return {name: labels for labels, names in table.items() for name in names.split()}

@@ -63,8 +63,8 @@ class Library:
                 pass
             if name in cdefs.strings():
                 return cdefs.strings()[name]
-            raise AttributeError(f"pyacl.lib has no {name}: neither a function nor a constant of CANN that pyacl knows; "
-                                 "declare your own operators with pyacl.declare_op")
+            raise AttributeError(f"pyacl.lib has no {name}: neither a function nor a constant of CANN that pyacl "
+                                 "knows; declare your own operators with pyacl.declare_op")
         from . import backend
 
         active = backend.active()

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import Any
 
@@ -19,20 +20,20 @@ if _wanted not in ("auto", "api", "abi"):
 ffi: Any
 raw: Any
 compiled: bool
+_module: Any
 
 try:
     if _wanted == "abi":
         raise ImportError("PYACL_CFFI=abi")
-    from . import _acl_api  # type: ignore[attr-defined]
-
-    ffi, raw, compiled = _acl_api.ffi, _acl_api.lib, True
+    _module = importlib.import_module("._acl_api", __package__)
+    ffi, raw, compiled = _module.ffi, _module.lib, True
 except ImportError as _reason:
     if _wanted == "api":
         raise ImportError(f"PYACL_CFFI=api, but the compiled module does not load: {_reason}") from _reason
     try:
-        from . import _acl_abi  # type: ignore[attr-defined]
+        _module = importlib.import_module("._acl_abi", __package__)
     except ImportError:
         raise ImportError(
             "pyacl's cffi modules are not built: install the package (pip install .) instead of importing its sources"
         ) from None
-    ffi, raw, compiled = _acl_abi.ffi, _acl_abi.ffi.dlopen(None), False
+    ffi, raw, compiled = _module.ffi, _module.ffi.dlopen(None), False
