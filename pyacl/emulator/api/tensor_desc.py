@@ -30,10 +30,11 @@ _BITS_OF: dict[int, int] = {getattr(lib, name): bits for bits, names in _BITS.it
 class TensorDesc:
     """What an ``aclTensorDesc *`` stands for.
 
-    `shape` may hold -1 (unknown dimension, bounded by `shape_range`) and is ``(-2,)`` for an unknown rank.
+    `shape` and `format` are the original ones; `storage_shape` and `storage_format`, where set, are those of the memory.
+    A shape may hold -1 (unknown dimension, bounded by `shape_range`) and is ``(-2,)`` for an unknown rank.
     """
 
-    __slots__ = ("dtype", "shape", "format", "origin_shape", "origin_format", "name", "dynamic_input", "shape_range",
+    __slots__ = ("dtype", "shape", "format", "storage_shape", "storage_format", "name", "dynamic_input", "shape_range",
                  "value_range", "placement", "const", "address", "members")
 
     def __init__(self, dtype: int, shape: tuple[int, ...], format: int, name: str = "",
@@ -41,14 +42,14 @@ class TensorDesc:
         self.dtype = dtype
         self.shape = shape
         self.format = format
-        self.origin_shape: Optional[tuple[int, ...]] = None
-        self.origin_format: Optional[int] = None
+        self.storage_shape: Optional[tuple[int, ...]] = None
+        self.storage_format: Optional[int] = None
         self.name = name
-        self.dynamic_input: Optional[str] = None
+        self.dynamic_input = ""
         self.shape_range = shape_range
         self.value_range: tuple[tuple[int, int], ...] = ()
         self.placement: int = lib.ACL_MEMTYPE_DEVICE
-        self.const: Optional[tuple[int, int]] = None  # host address, bytes; the memory stays the user's
+        self.const: Optional[bytes] = None
         self.address = 0  # set for the descriptions of a failed operator
         self.members: list[int] = []  # handles of an array, on its head
 
@@ -57,9 +58,9 @@ class TensorDesc:
         return any(dim < 0 for dim in self.shape)
 
     @property
-    def absent(self) -> bool:
-        """Whether it describes an optional tensor that is not used."""
-        return bool(self.dtype == lib.ACL_DT_UNDEFINED)
+    def unused(self) -> bool:
+        """Whether it stands for an optional tensor that is not used."""
+        return bool(self.dtype == lib.ACL_DT_UNDEFINED and self.format == lib.ACL_FORMAT_UNDEFINED)
 
     @property
     def count(self) -> int:
@@ -68,13 +69,20 @@ class TensorDesc:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of a dense tensor; 0 while a dimension is unknown."""
+        """Bytes of a dense tensor of `shape`; 0 while a dimension is unknown."""
         return (self.count * _BITS_OF.get(self.dtype, 0) + 7) // 8
 
     @property
-    def const_bytes(self) -> Optional[bytes]:
-        """The constant's data, read now from where the user keeps it."""
-        return None if self.const is None else bytes(ffi.buffer(ffi.cast("char *", self.const[0]), self.const[1]))
+    def device_format(self) -> int:
+        """The layout of the memory."""
+        return self.format if self.storage_format is None else self.storage_format
+
+    @property
+    def device_shape(self) -> tuple[int, ...]:
+        """The shape of the memory."""
+        if self.device_format == self.format or self.storage_shape is None:
+            return self.shape
+        return self.storage_shape
 
 
 def get(pointer: Any, what: str = "aclTensorDesc") -> TensorDesc:
@@ -187,14 +195,11 @@ def aclGetTensorDescDimRange(desc: Any, index: int, dimRangeNum: int, dimRange: 
     if dimRangeNum < 2 or not dimRange:
         raise Failure(lib.ACL_ERROR_INVALID_PARAM,
                       f"aclGetTensorDescDimRange: room for {dimRangeNum} values, but a range has 2")
-    dim = _dim(found, index, "aclGetTensorDescDimRange")
-    if dim >= 0:
-        bounds = (dim, dim)
-    elif index < len(found.shape_range):
-        bounds = found.shape_range[index]
-    else:
-        bounds = (1, -1)  # unbounded
-    dimRange[0], dimRange[1] = bounds
+    _dim(found, index, "aclGetTensorDescDimRange")
+    if index >= len(found.shape_range):
+        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"aclGetTensorDescDimRange: index {index}, but the description has "
+                                                   f"ranges of {len(found.shape_range)} dimensions")
+    dimRange[0], dimRange[1] = found.shape_range[index]
 
 
 _names: dict[int, Any] = {}  # what aclGetTensorDescName handed out, alive as long as its description
@@ -231,30 +236,22 @@ def aclSetTensorDynamicInput(desc: Any, dynamicInputName: Any) -> None:
 
 
 def aclSetTensorFormat(desc: Any, format: int) -> None:
-    found = get(desc)
-    # From here on what the description was made with is the original layout.
-    if found.origin_format is None:
-        found.origin_format = found.format
-    found.format = format
-
-
-def aclSetTensorOriginFormat(desc: Any, format: int) -> None:
-    get(desc).origin_format = format
+    get(desc).storage_format = format
 
 
 def aclSetTensorShape(desc: Any, numDims: int, dims: Any) -> None:
-    found = get(desc)
-    shape = _dims(numDims, dims, "aclSetTensorShape")
-    if found.origin_shape is None:
-        found.origin_shape = found.shape
-    found.shape = shape
+    get(desc).storage_shape = _dims(numDims, dims, "aclSetTensorShape")
+
+
+def aclSetTensorOriginFormat(desc: Any, format: int) -> None:
+    get(desc).format = format
 
 
 def aclSetTensorOriginShape(desc: Any, numDims: int, dims: Any) -> None:
-    get(desc).origin_shape = _dims(numDims, dims, "aclSetTensorOriginShape")
+    get(desc).shape = _dims(numDims, dims, "aclSetTensorOriginShape")
 
 
-# Deprecated spellings of the two above.
+# The deprecated spellings.
 aclSetTensorStorageFormat = aclSetTensorFormat
 aclSetTensorStorageShape = aclSetTensorShape
 
@@ -271,7 +268,7 @@ def aclSetTensorConst(desc: Any, dataBuffer: Any, length: int) -> None:
     found = get(desc)
     if not dataBuffer or not length:
         raise Failure(lib.ACL_ERROR_INVALID_PARAM, "aclSetTensorConst: a constant needs data and a length")
-    found.const = (handles.address(dataBuffer), length)
+    found.const = bytes(ffi.buffer(ffi.cast("char *", dataBuffer), length))
 
 
 def aclSetTensorPlaceMent(desc: Any, memType: int) -> None:
