@@ -12,7 +12,7 @@ COMMANDS = {
     "model": ("pyacl.bench.model", "offline models"),
     "kernel": ("pyacl.bench.kernel", "custom kernels"),
     "copy": ("pyacl.bench.copy", "copies between host and device"),
-    "compare": ("pyacl.bench.compare", "two result files: faster, slower, or the same within noise"),
+    "compare": ("pyacl.bench.comparison", "two result files: faster, slower, or the same within noise"),
 }
 
 

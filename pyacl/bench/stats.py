@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Any, Sequence, Union
 
 import numpy as np
+
+Times = Union[Sequence[float], "np.ndarray[Any, Any]"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Summary:
     effective: float
 
 
-def summarise(samples: Sequence[float]) -> Summary:
+def summarise(samples: Times) -> Summary:
     """The summary of at least one time; raises ValueError for none, or for a time that is not a finite number."""
     times = np.asarray(samples, dtype=np.float64)
     if times.ndim != 1 or not len(times):
@@ -47,7 +49,7 @@ def summarise(samples: Sequence[float]) -> Summary:
         outliers=int(((times < q1 - fence) | (times > q3 + fence)).sum()), effective=effective)
 
 
-def effective_count(samples: Sequence[float]) -> float:
+def effective_count(samples: Times) -> float:
     """How many independent samples would tell as much about the median as these, in the order they were taken.
 
     The median hangs on the series "above it or not"; its autocorrelation is summed while neighbouring pairs of lags
@@ -72,7 +74,7 @@ def effective_count(samples: Sequence[float]) -> float:
     return float(min(n, max(1.0, n / (1 + 2 * total))))
 
 
-def bootstrap_medians(samples: Sequence[float], resamples: int, rng: np.random.Generator) -> np.ndarray:
+def bootstrap_medians(samples: Times, resamples: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
     """Medians of bootstrap resamples.
 
     The k-th of n uniform numbers in order has a Beta(k, n + 1 - k) distribution, so a resample's median needs one
@@ -81,7 +83,7 @@ def bootstrap_medians(samples: Sequence[float], resamples: int, rng: np.random.G
     times = np.sort(np.asarray(samples, dtype=np.float64))
     half = (effective_count(samples) + 1) / 2
     at = rng.beta(half, half, resamples) * len(times)
-    medians: np.ndarray = times[np.minimum(at.astype(np.int64), len(times) - 1)]
+    medians: np.ndarray[Any, Any] = times[np.minimum(at.astype(np.int64), len(times) - 1)]
     return medians
 
 
@@ -103,7 +105,7 @@ class Comparison:
         return self.low > limit
 
 
-def compare(old: Sequence[float], new: Sequence[float], confidence: float = 0.95, resamples: int = 4000) -> Comparison:
+def compare(old: Times, new: Times, confidence: float = 0.95, resamples: int = 4000) -> Comparison:
     """Compares two lists of times by a bootstrap of the ratio of their medians; the same lists give the same answer."""
     rng = np.random.default_rng(0)
     medians = float(np.median(old)), float(np.median(new))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, Iterator, Optional, Sequence, TextIO
 from contextlib import contextmanager
+from typing import Any, Iterator, Optional, Sequence, TextIO
 
 WIDTH = 100
 

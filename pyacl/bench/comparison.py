@@ -18,8 +18,8 @@ def add_parser(subparsers: Any) -> None:
     """Adds ``compare``."""
     parser = subparsers.add_parser(
         "compare", help="two result files",
-        description="Compares the medians of NEW with those of OLD. The interval comes from a bootstrap that allows for "
-                    "neighbouring samples being alike; a verdict other than 'same' needs the whole interval on one side.")
+        description="Compares the medians of NEW with those of OLD. The interval comes from a bootstrap that allows "
+                    "for neighbouring samples being alike; only an interval wholly on one side of 1 is a verdict.")
     parser.add_argument("old", metavar="OLD.json")
     parser.add_argument("new", metavar="NEW.json")
     parser.add_argument("--fail-above", type=_ratio, metavar="RATIO",
@@ -112,8 +112,9 @@ def _print_table(rows: Sequence[Sequence[str]], old: Sequence[Result], new: Sequ
     # Long names get a line of their own, so that the table fits.
     wide = max(len(r[0]) for r in rows) > 34
     shown: list[Sequence[str]] = []
+    last = ""
     for row in rows:
-        if wide and (not shown or row[0] != last):
+        if wide and row[0] != last:
             shown.append([row[0]])
         last = row[0]
         shown.append(["" if wide else row[0], *row[1:]])
