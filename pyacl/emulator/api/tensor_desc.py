@@ -30,7 +30,7 @@ _BITS_OF: dict[int, int] = {getattr(lib, name): bits for bits, names in _BITS.it
 class TensorDesc:
     """What an ``aclTensorDesc *`` stands for.
 
-    `shape` and `format` are the original ones; `storage_shape` and `storage_format`, where set, are those of the memory.
+    `shape` and `format` are the original ones; `storage_shape` and `storage_format`, where set, those of the memory.
     A shape may hold -1 (unknown dimension, bounded by `shape_range`) and is ``(-2,)`` for an unknown rank.
     """
 
