@@ -24,8 +24,15 @@ class Failure(Exception):
         self.text = text
 
 
+announce = False  # say on stderr, too, what is not emulated: programs that are not Python may never ask
+_announced: set[str] = set()
+
+
 def not_emulated(name: str) -> Failure:
     """The failure of a declared function that the emulator does not have; pyacl.errors knows its text."""
+    if announce and name not in _announced:
+        _announced.add(name)
+        sys.stderr.write(f"pyacl emulator: not emulated: {name}\n")
     return Failure(lib.ACL_ERROR_API_NOT_SUPPORT, f"not emulated: {name}")
 
 

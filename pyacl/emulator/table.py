@@ -11,7 +11,7 @@ import importlib.util
 import threading
 from typing import Any, Callable, Optional
 
-from ..capi import cdefs, ffi
+from ..capi import cdefs, ffi, lib
 from .failure import guard, not_emulated
 
 # One module of api/ for each file of cdefs/ that is emulated.
@@ -76,5 +76,7 @@ def symbol(name: str) -> int:
             if name not in _pointers:
                 # A callback cannot be variadic; the fixed arguments arrive all the same.
                 kind = prototype.pointer_type.replace(", ...)", ")")
-                _pointers[name] = ffi.callback(kind, function(name))
+                # What cffi returns when not even the guard could: a failure, where 0 would be success.
+                status = prototype.returns in ("aclError", "aclnnStatus")
+                _pointers[name] = ffi.callback(kind, function(name), lib.ACL_ERROR_INTERNAL_ERROR if status else None)
     return int(ffi.cast("uintptr_t", _pointers[name]))
