@@ -1,0 +1,126 @@
+"""The C source of the exported libraries, generated from ``cdefs/``."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import sysconfig
+from pathlib import Path
+
+from ...capi import cdefs
+
+_SYSTEM = ("stdarg.h", "stdbool.h", "stddef.h", "stdint.h")
+_OPERATORS = "aclnn"  # concepts of this prefix make the second header
+
+# Functions of libruntime.so and libprofapi.so, below the public interface, that torch_npu needs to load. They are not
+# emulated, and say so when called.
+UNDECLARED = (
+    "MsprofRegisterCallback", "MsprofReportAdditionalInfo", "MsprofReportApi", "MsprofReportCompactInfo",
+    "rtDevBinaryRegister", "rtFunctionRegister", "rtGetC2cCtrlAddr", "rtKernelLaunch",
+)
+
+
+def _header(guard: str, includes: str, concepts: list[str], more: str = "") -> str:
+    declarations = "\n".join(cdefs.text(concept) for concept in concepts)
+    return (f'#ifndef {guard}\n#define {guard}\n{includes}\n#ifdef __cplusplus\nextern "C" {{\n#endif\n\n'
+            f"{declarations}{more}\n#ifdef __cplusplus\n}}\n#endif\n#endif\n")
+
+
+def headers() -> dict[str, str]:
+    """File name -> text: ``pyacl_acl.h`` declares the runtime, ``pyacl_aclnn.h`` the operators on top of any acl.h."""
+    system = "".join(f"#include <{name}>\n" for name in _SYSTEM)
+    runtime = [c for c in cdefs.order() if not c.startswith(_OPERATORS)]
+    operators = [c for c in cdefs.order() if c.startswith(_OPERATORS)]
+    phases = "".join(f"{cdefs.callable_prototype(name)};\n" for name in second_phases())
+    return {"pyacl_acl.h": _header("PYACL_ACL_H", system, runtime),
+            "pyacl_aclnn.h": _header("PYACL_ACLNN_H", "", operators, phases)}
+
+
+def second_phases() -> list[str]:
+    """The operators whose second phase has no declaration of its own."""
+    return [name for name in cdefs.operators() if cdefs.prototype(name) is None]
+
+
+def names() -> list[str]:
+    """Every exported function, sorted."""
+    return sorted({*cdefs.functions(), *cdefs.operators(), *UNDECLARED})
+
+
+def _parameter(kind: str, name: str) -> str:
+    """A parameter's declaration; function pointers and arrays have the name inside."""
+    pointer = re.match(r"(.*\(\*\s*(?:const)?)\s*(\).*)$", kind)
+    if pointer:
+        return f"{pointer[1]} {name}{pointer[2]}"
+    head, bracket, tail = kind.partition("[")
+    return f"{head} {name}{bracket}{tail}"
+
+
+def _failure(returns: str) -> str:
+    """What a function returns when Python cannot be reached."""
+    return {"aclError": "FAILED", "aclnnStatus": "FAILED", "void": ""}.get(returns, "0")
+
+
+def _stub(index: int, name: str) -> str:
+    prototype = cdefs.callable_prototype(name)
+    if prototype is None:
+        return f"EXPORT int {name}(void) {{\n    FIND_CALLBACK({index}, FAILED);\n    return ((int (*)(void))callback)();\n}}\n"
+    arguments = [f"p{i}" for i in range(len(prototype.params))]
+    params = [_parameter(p.type, a) for p, a in zip(prototype.params, arguments)] + ["..."] * prototype.variadic
+    head = f"EXPORT {prototype.returns} {name}({', '.join(params) or 'void'}) {{\n"
+    if prototype.variadic:
+        # aclAppLog is the only one.
+        last = arguments[-1]
+        return (f"{head}    va_list more;\n    va_start(more, {last});\n    app_log({index}, {', '.join(arguments)}, more);\n"
+                f"    va_end(more);\n}}\n")
+    failure = "*reason ? reason : NULL" if name == "aclGetRecentErrMsg" else _failure(prototype.returns)
+    keyword = "" if prototype.returns == "void" else "return "
+    return (f"{head}    FIND_CALLBACK({index}, {failure});\n"
+            f"    {keyword}((__typeof__(&{name}))callback)({', '.join(arguments)});\n}}\n")
+
+
+def _libpython() -> str:
+    """This Python's shared library; "" where it has none, and then only Python processes can use the export."""
+    variables = sysconfig.get_config_vars()
+    for folder in (variables.get("LIBDIR"), Path(sys.base_prefix, "lib")):
+        for name in (variables.get("INSTSONAME"), variables.get("LDLIBRARY")):
+            if folder and name and ".so" in name and (path := Path(folder, name)).exists():
+                return str(path)
+    return ""
+
+
+_BOOTSTRAP = """
+import sys
+try:
+    import pyacl.emulator.export.entry
+except ImportError:
+    # A process of the same Python without pyacl borrows it, and what it needs, from where the library was built.
+    if sys.version_info[:2] != {version}:
+        raise
+    sys.path += [path for path in {paths} if path not in sys.path]
+    import pyacl.emulator.export.entry
+"""
+
+
+def bootstrap() -> str:
+    """The Python text that makes the emulator importable."""
+    package = str(Path(__file__).resolve().parents[3])
+    paths = [package, *(p for p in sys.path if p.endswith(("site-packages", "dist-packages")) and p != package)]
+    text = _BOOTSTRAP.format(version=tuple(sys.version_info[:2]), paths=paths)
+    return f"exec({text!r}, {{}})"  # not in __main__, which is the program's
+
+
+def library() -> str:
+    """The source of ``libascendcl.so``, which has everything."""
+    exported = names()
+    constants = {"LIBPYTHON": _libpython() or "(this Python has no shared library)", "PROGRAM": sys.executable,
+                 "BOOTSTRAP": bootstrap()}
+    defines = "".join(f"#define {name} {json.dumps(value)}\n" for name, value in constants.items())
+    listed = "".join(f'    "{name}",\n' for name in exported)
+    start = Path(__file__).with_name("start.c").read_text()
+    undeclared = Path(__file__).with_name("undeclared.c").read_text()
+    return (f"#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <pthread.h>\n#include <stdio.h>\n#include <time.h>\n#include <wchar.h>\n"
+            f'#include "pyacl_acl.h"\n#include "pyacl_aclnn.h"\n\n{defines}#define COUNT {len(exported)}\n'
+            f'#define EXPORT __attribute__((visibility("default")))\n\n'
+            f"static const char *const names[COUNT] = {{\n{listed}}};\n\n{start}\n{undeclared}\n"
+            + "\n".join(_stub(i, name) for i, name in enumerate(exported)))
