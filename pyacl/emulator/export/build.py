@@ -18,6 +18,8 @@ THIN = (
     "libopapi.so", "libnnopbase.so", "libacl_op_compiler.so", "libacl_tdt_channel.so", "libacl_cblas.so",
     "libruntime.so", "libprofapi.so", "libhccl.so", "libge_runner.so", "libgraph.so",
 )
+# Folders of an installation whose absence torch_npu takes for a broken one.
+PARTS = ("compiler", "opp", "runtime")
 
 
 class BuildError(RuntimeError):
@@ -42,6 +44,8 @@ def _compile(folder: Path, text: str, headers: dict[str, str]) -> None:
     libraries, include = folder / "lib64", folder / "include"
     libraries.mkdir(parents=True)
     include.mkdir()
+    for part in PARTS:
+        (folder / part).mkdir()
     for name, header in headers.items():
         (include / name).write_text(header)
     (folder / "export.c").write_text(text)
@@ -63,10 +67,11 @@ def build(folder: Optional[Path] = None) -> Path:
     Raises BuildError.
     """
     text, headers = source.library(), source.headers()
-    # The text names the Python, its folders and every declaration that is exported.
-    digest = hashlib.sha256("\0".join([text, *headers.values()]).encode()).hexdigest()[:16]
+    # The texts name the Python, its folders, every declaration that is exported, and how all that is built.
+    texts = [text, *headers.values(), Path(__file__).read_text()]
+    digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
     made = cache() / digest
-    if not (made / "lib64" / REAL).exists():
+    if not made.exists():
         made.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=made.parent, prefix=".building-"))
         try:
@@ -75,7 +80,7 @@ def build(folder: Optional[Path] = None) -> Path:
             try:
                 temporary.rename(made)
             except OSError:
-                if not (made / "lib64" / REAL).exists():  # else another process was faster
+                if not made.exists():  # else another process was faster
                     raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -18,6 +18,7 @@ def settings(folder: Path) -> dict[str, str]:
         "PYACL_LIBRARY_PATH": libraries,
         "PYACL_BACKEND": "native",
         "ASCEND_HOME_PATH": str(folder),
+        "ASCEND_OPP_PATH": str(folder / "opp"),
         # torch_npu's queue thread would wait for the GIL that its caller holds.
         "TASK_QUEUE_ENABLE": os.environ.get("TASK_QUEUE_ENABLE", "0"),
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 from ...capi import cdefs
 
 _SYSTEM = ("stdarg.h", "stdbool.h", "stddef.h", "stdint.h")
+_INCLUDED = ("dlfcn.h", "pthread.h", "stdio.h", "stdlib.h", "string.h", "time.h", "unistd.h", "wchar.h")
 _OPERATORS = "aclnn"  # concepts of this prefix make the second header
 
 # Functions of libruntime.so and libprofapi.so, below the public interface, that torch_npu needs to load. They are not
@@ -64,15 +65,15 @@ def _failure(returns: str) -> str:
 def _stub(index: int, name: str) -> str:
     prototype = cdefs.callable_prototype(name)
     if prototype is None:
-        return f"EXPORT int {name}(void) {{\n    FIND_CALLBACK({index}, FAILED);\n    return ((int (*)(void))callback)();\n}}\n"
+        return (f"EXPORT int {name}(void) {{\n    FIND_CALLBACK({index}, FAILED);\n"
+                "    return ((int (*)(void))callback)();\n}\n")
     arguments = [f"p{i}" for i in range(len(prototype.params))]
     params = [_parameter(p.type, a) for p, a in zip(prototype.params, arguments)] + ["..."] * prototype.variadic
     head = f"EXPORT {prototype.returns} {name}({', '.join(params) or 'void'}) {{\n"
     if prototype.variadic:
         # aclAppLog is the only one.
-        last = arguments[-1]
-        return (f"{head}    va_list more;\n    va_start(more, {last});\n    app_log({index}, {', '.join(arguments)}, more);\n"
-                f"    va_end(more);\n}}\n")
+        return (f"{head}    va_list more;\n    va_start(more, {arguments[-1]});\n"
+                f"    app_log({index}, {', '.join(arguments)}, more);\n    va_end(more);\n}}\n")
     failure = "*reason ? reason : NULL" if name == "aclGetRecentErrMsg" else _failure(prototype.returns)
     keyword = "" if prototype.returns == "void" else "return "
     return (f"{head}    FIND_CALLBACK({index}, {failure});\n"
@@ -113,14 +114,21 @@ def bootstrap() -> str:
 def library() -> str:
     """The source of ``libascendcl.so``, which has everything."""
     exported = names()
-    constants = {"LIBPYTHON": _libpython() or "(this Python has no shared library)", "PROGRAM": sys.executable,
-                 "BOOTSTRAP": bootstrap()}
-    defines = "".join(f"#define {name} {json.dumps(value)}\n" for name, value in constants.items())
-    listed = "".join(f'    "{name}",\n' for name in exported)
-    start = Path(__file__).with_name("start.c").read_text()
-    undeclared = Path(__file__).with_name("undeclared.c").read_text()
-    return (f"#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <pthread.h>\n#include <stdio.h>\n#include <time.h>\n#include <wchar.h>\n"
-            f'#include "pyacl_acl.h"\n#include "pyacl_aclnn.h"\n\n{defines}#define COUNT {len(exported)}\n'
-            f'#define EXPORT __attribute__((visibility("default")))\n\n'
-            f"static const char *const names[COUNT] = {{\n{listed}}};\n\n{start}\n{undeclared}\n"
-            + "\n".join(_stub(i, name) for i, name in enumerate(exported)))
+    constants = {
+        "LIBPYTHON": _libpython() or "(this Python has no shared library)", "PROGRAM": sys.executable,
+        "STDLIB": sysconfig.get_path("stdlib"), "PYTHON_FOLDER": Path(sysconfig.get_path("stdlib")).name,
+        "BOOTSTRAP": bootstrap(),
+    }
+    return "\n".join([
+        "#define _GNU_SOURCE",
+        *(f"#include <{name}>" for name in _INCLUDED),
+        '#include "pyacl_acl.h"\n#include "pyacl_aclnn.h"',
+        '#define EXPORT __attribute__((visibility("default")))',
+        *(f"#define {name} {json.dumps(value)}" for name, value in constants.items()),
+        f"#define COUNT {len(exported)}\nstatic const char *const names[COUNT] = {{",
+        *(f'    "{name}",' for name in exported),
+        "};",
+        Path(__file__).with_name("start.c").read_text(),
+        Path(__file__).with_name("undeclared.c").read_text(),
+        *(_stub(i, name) for i, name in enumerate(exported)),
+    ])

@@ -34,6 +34,7 @@ static void *table[COUNT]; /* the callbacks, NULL until first used */
 static char reason[1024];  /* why the last call did not reach Python; aclGetRecentErrMsg gives it */
 
 static void explain(const char *name, const char *text) {
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
     snprintf(reason, sizeof reason, "%s: %s", name, text);
     fprintf(stderr, "pyacl emulator: %s\n", reason);
 }
@@ -51,6 +52,17 @@ static int find_python(void *library) {
     return 1;
 }
 
+/* Whether Python would find its own modules: without them it ends the whole program. */
+static int complete(void) {
+    char path[4096];
+    const char *home = getenv("PYTHONHOME");
+    if (home && *home)
+        snprintf(path, sizeof path, "%.*s/lib/" PYTHON_FOLDER "/os.py", (int)strcspn(home, ":"), home);
+    else
+        snprintf(path, sizeof path, "%s/os.py", STDLIB);
+    return access(path, R_OK) == 0 && access(PROGRAM, X_OK) == 0;
+}
+
 /* Makes `py` and an interpreter; the mutex is never waited for by a thread that others wait for, GIL or not. */
 static int start(const char *name) {
     if (__atomic_load_n(&state, __ATOMIC_ACQUIRE) == RUNNING) return 1;
@@ -65,6 +77,11 @@ static int start(const char *name) {
             else if (!(found = find_python(library))) explain(name, LIBPYTHON " is not a Python library");
         }
         if (found && !py.Py_IsInitialized()) {
+            if (!complete()) {
+                explain(name, "the Python that built this library, " PROGRAM ", is gone or hidden by PYTHONHOME");
+                pthread_mutex_unlock(&starting);
+                return 0;
+            }
             py.Py_SetProgramName(py.Py_DecodeLocale(PROGRAM, NULL));
             py.Py_InitializeEx(0); /* signals stay the program's */
             py.PyEval_SaveThread();
