@@ -10,7 +10,7 @@ import functools
 import sys
 import threading
 import traceback
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from ..capi import ffi, lib
 
@@ -36,30 +36,45 @@ def not_emulated(name: str) -> Failure:
     return Failure(lib.ACL_ERROR_API_NOT_SUPPORT, f"not emulated: {name}")
 
 
-class _Thread(threading.local):
+class _Process:
     def __init__(self) -> None:
         self.messages: list[str] = []
         self.kept: Any = None  # the text handed out last, alive until the next call
+
+
+class _Thread(threading.local):
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self.kept: Any = None
         self.last_error = 0
 
 
 _thread = _Thread()
+_shared: Optional[_Process] = None  # all threads' texts together, where the configuration says so
+
+
+def process_wide(shared: bool) -> None:
+    """Whether ``aclGetRecentErrMsg`` tells of all threads' failures or only of the calling thread's."""
+    global _shared
+    _shared = _Process() if shared else None
 
 
 def note(text: str) -> None:
-    """Adds a text for this thread's next ``aclGetRecentErrMsg``."""
-    _thread.messages.append(text)
-    del _thread.messages[:-64]
+    """Adds a text for the next ``aclGetRecentErrMsg``."""
+    messages = (_shared or _thread).messages
+    messages.append(text)
+    del messages[:-64]
 
 
 def take_message() -> Any:
     """The texts since the last call, newest first, as a C string that lives until the next call; NULL for none."""
-    if not _thread.messages:
+    scope = _shared or _thread
+    if not scope.messages:
         return ffi.NULL
-    text = "\n".join(reversed(_thread.messages))
-    _thread.messages.clear()
-    _thread.kept = ffi.new("char[]", text.encode())
-    return _thread.kept
+    text = "\n".join(reversed(scope.messages))
+    scope.messages.clear()
+    scope.kept = ffi.new("char[]", text.encode())
+    return scope.kept
 
 
 def last_error(clear: bool) -> int:
