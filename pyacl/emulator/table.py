@@ -63,7 +63,7 @@ def emulated(name: str) -> bool:
     """Whether a declared C function has an emulation."""
     from .api import aclnn
 
-    return name in functions() or aclnn.phase(name) is not None
+    return name in functions() or aclnn.emulated(name)
 
 
 def symbol(name: str) -> int:

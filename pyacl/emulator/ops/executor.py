@@ -1,0 +1,343 @@
+"""aclOpExecutor: what phase one works out, what phase two queues, and the addresses that may change in between."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+from ...capi import lib
+from ..failure import Failure
+from ..machine import memory
+from . import tensor as views
+from .registry import Operator
+from .rules import is_tensor
+from .signature import CONVERTERS, Parameter
+from .tensor import Tensor
+from .types import HALF, PACKED, Dtype, cast, castable, category, name, wide
+
+BLOCK = 1 << 15  # elements: large elementwise operators go through the cache piece by piece
+MAX_DIMS = 8
+_PRIVATE = frozenset((lib.ACL_FORMAT_NC1HWC0, lib.ACL_FORMAT_FRACTAL_Z, lib.ACL_FORMAT_NC1HWC0_C04,
+                      lib.ACL_FORMAT_FRACTAL_NZ, lib.ACL_FORMAT_NDC1HWC0, lib.ACL_FRACTAL_Z_3D))
+_INVALID = lib.ACLNN_ERR_PARAM_INVALID
+_NULL = lib.ACLNN_ERR_PARAM_NULLPTR
+
+
+class Plan:
+    """What phase one found: checked arguments, the result's types, and one slot for each tensor's address.
+
+    `inputs` and `outputs` hold, for each parameter, a slot number, a tuple of them for a list, or None for NULL;
+    an input that is no tensor is there as ``Constant``.
+    """
+
+    __slots__ = ("operator", "tensors", "objects", "inputs", "outputs", "results", "meet", "workspace")
+
+    def __init__(self, operator: Operator, arguments: tuple[Any, ...]) -> None:
+        self.operator = operator
+        self.tensors: list[Optional[Tensor]] = []  # by slot; None for one that was NULL
+        self.objects: list[Optional[Tensor]] = []  # the caller's own
+        self.inputs: list[Any] = []
+        self.outputs: list[Any] = []
+        self.results: tuple[Optional[Dtype], ...] = ()
+        self.meet: Optional[Dtype] = None
+        self.workspace = operator.workspace
+        try:
+            self._check(arguments)
+        except Failure as failure:
+            raise Failure(failure.code, f"{operator.name}: {failure.text}") from None
+
+    def _slot(self, tensor: Optional[Tensor]) -> int:
+        self.objects.append(tensor)
+        self.tensors.append(None if tensor is None else tensor.copy())
+        return len(self.tensors) - 1
+
+    def _check(self, arguments: tuple[Any, ...]) -> None:
+        operator = self.operator
+        inputs: list[Any] = []
+        outputs: list[Any] = []
+        for parameter, raw in zip(operator.signature.parameters, arguments):
+            value = CONVERTERS[parameter.kind](raw, parameter.name)
+            where: Any
+            if value is None and parameter.kind != "dtype":
+                if not (parameter.optional or parameter.name in operator.optional):
+                    raise Failure(_NULL, f"{parameter.name} is NULL")
+                where = self._slot(None) if parameter.kind == "tensor" else () if parameter.kind == "tensors" \
+                    else Constant(None)
+            elif parameter.kind == "tensor":
+                self._check_tensor(parameter, parameter.name, value)
+                where = self._slot(value)
+            elif parameter.kind == "tensors":
+                for i, member in enumerate(value):
+                    if member is not None:
+                        self._check_tensor(parameter, f"{parameter.name}[{i}]", member)
+                where = tuple(self._slot(member) for member in value)
+            else:
+                where = Constant(value)
+            if "i" in parameter.role:
+                inputs.append(value)
+                self.inputs.append(where)
+            if "o" in parameter.role:
+                outputs.append(value)
+                self.outputs.append(where)
+        if operator.check is not None:
+            operator.check(*inputs)
+        meeting = inputs if operator.promote is None else [inputs[i] for i in operator.promote if i < len(inputs)]
+        if operator.meet is not None:
+            self.meet = operator.meet(*[v for m in meeting for v in (m if isinstance(m, tuple) else (m,))])
+            for i, value in enumerate(inputs):
+                if isinstance(value, np.generic) and self.meet and not castable(value.dtype, self.meet):
+                    raise Failure(_INVALID, f"scalar {operator.signature.inputs[i].name} of type {name(value.dtype)} "
+                                            f"cannot be converted to {name(self.meet)}")
+        flat = [t for o in outputs for t in (o if isinstance(o, tuple) else (o,))]
+        if operator.shape is not None:
+            self._check_shapes(operator.shape(*inputs), flat)
+        if operator.result is operator.meet and operator.meet is not None:
+            self.results = (self.meet,) * len(flat)
+        elif operator.result is not None:
+            found = operator.result(*inputs)
+            self.results = found if isinstance(found, tuple) else (found,) * len(flat)
+        else:
+            self.results = (None,) * len(flat)
+        self._check_types(flat)
+
+    def _check_tensor(self, parameter: Parameter, what: str, tensor: Tensor) -> None:
+        operator = self.operator
+        if tensor.ndim > MAX_DIMS:
+            raise Failure(_INVALID, f"{what} has {tensor.ndim} dimensions, more than {MAX_DIMS}")
+        if tensor.dtype is None:
+            raise Failure(_INVALID, f"{what} has aclDataType {tensor.code}, which is not emulated")
+        allowed = operator.allowed(parameter.name)
+        if allowed and tensor.dtype not in allowed:
+            takes = ", ".join(sorted(name(d) for d in allowed))
+            raise Failure(_INVALID, f"{what} has the type {name(tensor.dtype)}; it takes {takes}")
+        if tensor.format in _PRIVATE and not operator.private_formats:
+            raise Failure(_INVALID, f"{what} has the private format {tensor.format}, which it does not take")
+
+    def _check_shapes(self, shapes: Any, outputs: list[Optional[Tensor]]) -> None:
+        if not shapes or not (shapes[0] is None or isinstance(shapes[0], tuple)):
+            shapes = (shapes,)
+        names = [p.name for p in self.operator.signature.outputs]
+        for i, (shape, tensor) in enumerate(zip(shapes, outputs)):
+            if tensor is None or shape is None or tensor.shape == shape:
+                continue
+            if shape == () and tensor.shape == (1,):
+                continue
+            what = names[i] if i < len(names) else f"output {i}"
+            raise Failure(_INVALID, f"{what} has the shape {list(tensor.shape)}; the result has {list(shape)}")
+
+    def _check_types(self, outputs: list[Optional[Tensor]]) -> None:
+        names = [p.name for p in self.operator.signature.outputs]
+        for i, (result, tensor) in enumerate(zip(self.results, outputs)):
+            if tensor is None or result is None or tensor.dtype == result:
+                continue
+            if self.operator.exact or not castable(result, tensor.dtype):
+                what = names[i] if i < len(names) else f"output {i}"
+                raise Failure(_INVALID, f"{what} has the type {name(tensor.dtype)}; the result is {name(result)}")
+
+
+class Constant:
+    """An input that is not a tensor."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Run:
+    """One plan at one set of addresses: the task that a launch queues.
+
+    The numpy views are made when it first runs and again after memory it used was freed.
+    """
+
+    __slots__ = ("plan", "addresses", "regions", "call")
+
+    def __init__(self, plan: Plan, addresses: list[int]) -> None:
+        self.plan = plan
+        self.addresses = addresses
+        self.regions: tuple[Any, ...] = ()
+        self.call: Optional[Callable[[], None]] = None
+
+    def __call__(self) -> None:
+        call = self.call
+        if call is None:
+            call = self.bind()
+        else:
+            for region in self.regions:
+                if region.freed:
+                    call = self.bind()
+                    break
+        with np.errstate(all="ignore"):
+            call()
+
+    def bind(self) -> Callable[[], None]:
+        self.call = call = self._bind()
+        found = (memory.find(a) for a, t in zip(self.addresses, self.plan.tensors) if t is not None and a)
+        self.regions = tuple({id(r): r for r in found if r is not None}.values())
+        return call
+
+    def _view(self, where: Any) -> Any:
+        if isinstance(where, tuple):
+            return [self._view(slot) for slot in where]
+        if isinstance(where, Constant):
+            return where.value
+        found = self.plan.tensors[where]
+        return None if found is None else views.view(found, self.addresses[where], self.plan.operator.name)
+
+    def _bind(self) -> Callable[[], None]:
+        plan, operator = self.plan, self.plan.operator
+        inputs = [self._view(w) for w in plan.inputs]
+        slots = [s for w in plan.outputs for s in (w if isinstance(w, tuple) else (w,))]
+        outputs = [self._view(s) for s in slots]
+        compute = operator.compute
+        if operator.takes_outs:
+            outs = tuple(plan.tensors[s] for s in slots)
+            inner = compute
+
+            def compute(*args: Any) -> Any:
+                return inner(*args, outs=outs)
+
+        meet = None if plan.meet is None else wide(plan.meet)
+        targets = [self._target(i, value, meet) for i, value in enumerate(inputs)]
+        # Scalars need converting only once.
+        inputs = [cast(np.asarray(v), t)[()] if isinstance(v, np.generic) and t is not None else v
+                  for v, t in zip(inputs, targets)]
+        only = outputs[0] if len(outputs) == 1 else None
+        result = plan.results[0] if plan.results else None
+        direct = (operator.takes_out and only is not None and only.dtype not in PACKED and result is not None
+                  and only.dtype == wide(result))
+        plain = all(t is None or not is_tensor(v) or v.dtype == t for v, t in zip(inputs, targets)) \
+            and not any(isinstance(v, list) for v in inputs)
+
+        def store(results: Any, outputs: list[Any]) -> None:
+            if not isinstance(results, (tuple, list)):
+                results = (results,)
+            for i, (value, out) in enumerate(zip(results, outputs)):
+                if value is not None and out is not None and value is not out:
+                    self._store(i, slots[i], value, out)
+
+        def execute(inputs: list[Any], outputs: list[Any]) -> None:
+            values = [_convert(v, t) for v, t in zip(inputs, targets)]
+            if direct:
+                store((compute(*values, out=outputs[0]),), outputs)
+            else:
+                store(compute(*values), outputs)
+
+        one_pass = plain and direct and isinstance(compute, np.ufunc)
+        if operator.elementwise and only is not None and only.size >= 2 * BLOCK and not one_pass:
+            arrays = [v for v in inputs if is_tensor(v)] + [only]
+            if all(a.shape == only.shape and a.flags.c_contiguous for a in arrays):
+                flat = [v.reshape(-1) if is_tensor(v) else v for v in inputs]
+                out = only.reshape(-1)
+
+                def blocks() -> None:
+                    for i in range(0, out.size, BLOCK):
+                        piece = slice(i, i + BLOCK)
+                        execute([v[piece] if is_tensor(v) else v for v in flat], [out[piece]])
+
+                return blocks
+        if direct and plain:
+            def straight() -> None:
+                found = compute(*inputs, out=only)
+                if found is not only:
+                    store((found,), outputs)
+
+            return straight
+        return lambda: execute(inputs, outputs)
+
+    def _target(self, position: int, value: Any, meet: Optional[Dtype]) -> Optional[Dtype]:
+        """The type to which an input is converted, None for its own."""
+        operator = self.plan.operator
+        if operator.raw or isinstance(value, (tuple, str)) or value is None:
+            return None
+        meets = operator.promote is None or position in operator.promote or isinstance(value, np.generic)
+        if meet is not None and meets and (isinstance(value, (np.generic, list)) or is_tensor(value)):
+            return meet
+        if isinstance(value, list):
+            return _WIDEN
+        dtype = getattr(value, "dtype", None)
+        return wide(dtype) if dtype in HALF else None
+
+    def _store(self, index: int, slot: int, value: Any, out: Any) -> None:
+        value = np.asarray(value)
+        result = self.plan.results[index] if index < len(self.plan.results) else None
+        if self.plan.operator.dynamic and value.shape != out.shape:
+            out = self._resize(slot, value.shape)
+        if value.dtype != out.dtype:
+            if result in HALF and out.dtype != result:
+                value = cast(value, result)
+            value = cast(value, out.dtype)
+        if out.dtype in PACKED:
+            found = self.plan.tensors[slot]
+            assert found is not None
+            views.store_packed(found, self.addresses[slot], value, self.plan.operator.name)
+        else:
+            try:
+                np.copyto(out, value)
+            except ValueError:
+                raise Failure(lib.ACLNN_ERR_INNER_INFERSHAPE_ERROR, f"{self.plan.operator.name}: the result has the "
+                              f"shape {list(value.shape)}, its tensor {list(out.shape)}") from None
+
+    def _resize(self, slot: int, shape: tuple[int, ...]) -> Any:
+        """Makes an output's view as small as the result; the caller reads the shape with aclGetViewShape."""
+        old = self.plan.tensors[slot]
+        assert old is not None
+        new = Tensor(shape, old.code, None, old.offset, old.format, old.storage_shape, old.address)
+        if new.size > old.size:
+            raise Failure(lib.ACLNN_ERR_INNER_INFERSHAPE_ERROR,
+                          f"{self.plan.operator.name}: the result {list(shape)} does not fit into {old!r}")
+        found = self.plan.objects[slot]
+        if found is not None:
+            found.shape, found.strides = new.shape, new.strides
+        return views.view(new, self.addresses[slot], self.plan.operator.name)
+
+
+_WIDEN: Any = object()
+
+
+def _convert(value: Any, target: Any) -> Any:
+    if target is None or value is None:
+        return value
+    if isinstance(value, list):
+        return [_convert(v, wide(v.dtype) if target is _WIDEN and v is not None else target) for v in value]
+    return value if value.dtype == target else _cast_input(value, target)
+
+
+def _cast_input(value: Any, target: Dtype) -> Any:
+    return cast(value, target) if category(value.dtype) > category(target) else value.astype(target)
+
+
+class Executor:
+    """An aclOpExecutor: a plan and the addresses it will run at."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.addresses = [t.address if t is not None else 0 for t in plan.tensors]
+        self.repeatable = False
+        self._run: Optional[Run] = None
+
+    def task(self) -> Callable[[], None]:
+        """The work, at the addresses of this moment."""
+        run = self._run
+        if run is None:
+            run = self._run = Run(self.plan, self.addresses)
+        return run
+
+    def flattened(self, kind: str) -> list[int]:
+        """The slots of ``"inputs"``, ``"outputs"`` or ``"both"``, members of lists one by one."""
+        return [s for where in self.prototype(kind) for s in (where if isinstance(where, tuple) else (where,))]
+
+    def prototype(self, kind: str) -> list[Any]:
+        """The slots of a kind, as the prototype has them: a list is one tuple."""
+        plan = self.plan
+        groups = {"inputs": plan.inputs, "outputs": plan.outputs, "both": plan.inputs + plan.outputs}[kind]
+        return [w for w in groups if not isinstance(w, Constant)]
+
+    def set_address(self, slot: int, address: int, what: str) -> None:
+        """Refreshes one address; launches that are queued keep the old one."""
+        if self.plan.tensors[slot] is None:
+            raise Failure(_INVALID, f"{what}: this tensor was NULL in phase one, so it has no address to refresh")
+        self.addresses = list(self.addresses)
+        self.addresses[slot] = address
+        self._run = None

@@ -1,0 +1,167 @@
+"""What an operator's parameters are: input or output, which types, how their C values become Python's.
+
+Prototypes come from the declarations. ``parameters.json`` holds what the operators' reference pages say of each tensor
+and scalar: role and data types. Where both are silent the name decides. All of it is settled here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from ...capi import cdefs, ffi, lib
+from .. import handles
+from ..failure import Failure
+from .tensor import BoolArray, FloatArray, IntArray, Scalar, ScalarList, Tensor, TensorList
+from .types import Dtype, from_code, parse
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter. `role` is "i", "o" or "io"; `dtypes` is empty where nothing is known."""
+
+    name: str
+    kind: str  # tensor tensors scalar scalars ints floats bools text dtype plain
+    role: str
+    dtypes: frozenset[Dtype]
+    optional: bool
+
+
+@dataclass(frozen=True)
+class Signature:
+    """An operator's parameters in the order of its prototype."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def inputs(self) -> tuple[Parameter, ...]:
+        """What `compute` gets: everything that is not purely an output."""
+        return tuple(p for p in self.parameters if p.role != "o")
+
+    @property
+    def outputs(self) -> tuple[Parameter, ...]:
+        return tuple(p for p in self.parameters if "o" in p.role)
+
+
+_KINDS = {"aclTensor": "tensor", "aclTensorList": "tensors", "aclScalar": "scalar", "aclScalarList": "scalars",
+          "aclIntArray": "ints", "aclFloatArray": "floats", "aclBoolArray": "bools", "char": "text",
+          "aclDataType": "dtype"}
+
+
+@cache
+def _documented() -> tuple[list[str], dict[str, str]]:
+    table = json.loads((Path(__file__).parent / "parameters.json").read_text())
+    return table["dtypes"], table["operators"]
+
+
+def _page(name: str) -> dict[str, tuple[str, str]]:
+    dtypes, operators = _documented()
+    found = {}
+    for item in operators.get(name, "").split():
+        parameter, role, index = item.split(":")
+        found[parameter] = (role, dtypes[int(index)])
+    return found
+
+
+def _role(operator: str, name: str, constant: bool, page: str, first: bool) -> str:
+    if name.endswith("Ref") and name != "outRef":
+        return "io"
+    if first and (operator.startswith("aclnnInplace") or operator.endswith("Inplace")):
+        return "io"
+    if "o" in page:
+        return page
+    if re.search(r"([oO]ut(Optional)?|gradInput)$", name):
+        return "o"
+    if page == "i":
+        return "i"
+    return "i" if constant else "o"
+
+
+def signature(name: str, roles: Optional[dict[str, str]] = None) -> Optional[Signature]:
+    """The signature of a declared operator, None if there is none; `roles` overrules what is settled here."""
+    prototype = cdefs.operator(name)
+    if prototype is None:
+        return None
+    page = _page(name)
+    found: list[Parameter] = []
+    for p in prototype.params:
+        base = p.type.replace("const", "").replace("*", "").strip()
+        kind = _KINDS.get(base, "plain")
+        role, dtypes = "i", ""
+        if kind in ("tensor", "tensors"):
+            first = not any(q.kind in ("tensor", "tensors") for q in found)
+            documented, dtypes = page.get(p.name, ("", ""))
+            role = _role(name, p.name, p.type.startswith("const"), documented, first)
+        role = (roles or {}).get(p.name, role)
+        found.append(Parameter(p.name, kind, role, parse(dtypes), "ptional" in p.name))
+    if not any("o" in p.role for p in found):
+        last = max((i for i, q in enumerate(found) if q.kind in ("tensor", "tensors")), default=None)
+        if last is not None:
+            found[last] = replace(found[last], role="o")
+    return Signature(name, tuple(found))
+
+
+def documented_dtypes(name: str) -> str:
+    """The union of the types that the tensors of `name` may have, as the reference page has them; for tables."""
+    return " ".join(dict.fromkeys(n for _, dtypes in _page(name).values() for n in dtypes.split()))
+
+
+# C values to Python's. A converter gets what a cffi callback gets and returns None for NULL.
+
+def _object(kind: type) -> Callable[[Any, str], Any]:
+    def convert(pointer: Any, what: str) -> Any:
+        number = int(ffi.cast("uintptr_t", pointer))
+        if not number:
+            return None
+        return handles.get(number, kind, what, lib.ACLNN_ERR_PARAM_NULLPTR, lib.ACLNN_ERR_PARAM_INVALID)
+
+    return convert
+
+
+def _values(kind: type) -> Callable[[Any, str], Any]:
+    get = _object(kind)
+
+    def convert(pointer: Any, what: str) -> Any:
+        array = get(pointer, what)
+        return None if array is None else array.values
+
+    return convert
+
+
+def _scalar(pointer: Any, what: str) -> Any:
+    found = _get_scalar(pointer, what)
+    return None if found is None else found.value
+
+
+def _scalars(pointer: Any, what: str) -> Any:
+    found = _get_scalars(pointer, what)
+    return None if found is None else tuple(s.value for s in found.scalars)
+
+
+def _tensors(pointer: Any, what: str) -> Any:
+    found = _get_tensors(pointer, what)
+    return None if found is None else found.tensors
+
+
+def _text(pointer: Any, what: str) -> Optional[str]:
+    return None if pointer == ffi.NULL else ffi.string(pointer).decode()
+
+
+def _dtype(code: int, what: str) -> Dtype:
+    found = from_code(code)
+    if found is None and code != lib.ACL_DT_UNDEFINED:
+        raise Failure(lib.ACLNN_ERR_PARAM_INVALID, f"{what}: no emulated data type has the code {code}")
+    return found
+
+
+_get_scalar, _get_scalars, _get_tensors = _object(Scalar), _object(ScalarList), _object(TensorList)
+CONVERTERS: dict[str, Callable[[Any, str], Any]] = {
+    "tensor": _object(Tensor), "tensors": _tensors, "scalar": _scalar, "scalars": _scalars, "ints": _values(IntArray),
+    "floats": _values(FloatArray), "bools": _values(BoolArray), "text": _text, "dtype": _dtype,
+    "plain": lambda value, what: value,
+}

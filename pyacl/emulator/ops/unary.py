@@ -1,0 +1,98 @@
+"""Operators of one tensor, element by element."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import rules
+from .registry import elementwise, family
+
+
+def rsqrt(x: Any, out: Any = None) -> Any:
+    return np.divide(1, np.sqrt(x), out=out)
+
+
+def reciprocal(x: Any, out: Any = None) -> Any:
+    return np.divide(x.dtype.type(1), x, out=out)
+
+
+def sigmoid(x: Any, out: Any = None) -> Any:
+    with np.errstate(over="ignore"):
+        y = np.exp(-x)
+    y += 1
+    return np.divide(1, y, out=out)
+
+
+def neg(x: Any, out: Any = None) -> Any:
+    return np.negative(x, out=out)
+
+
+def relu(x: Any, out: Any = None) -> Any:
+    return np.maximum(x, x.dtype.type(0), out=out)  # keeps NaN
+
+
+def sign(x: Any, out: Any = None) -> Any:
+    return x.copy() if x.dtype == bool else np.sign(x, out=out)
+
+
+def frac(x: Any) -> Any:
+    return x - np.trunc(x)
+
+
+def round_half_even(x: Any, out: Any = None) -> Any:
+    return x.copy() if x.dtype.kind in "iub" else np.rint(x, out=out)
+
+
+def keep_integers(function: Any) -> Any:
+    """A rounding function that leaves integers as they are."""
+    def compute(x: Any, out: Any = None) -> Any:
+        return x.copy() if x.dtype.kind in "iub" else function(x, out=out)
+
+    return compute
+
+
+def silu(x: Any) -> Any:
+    return x * sigmoid(x)
+
+
+def bitwise_not(x: Any, out: Any = None) -> Any:
+    return np.invert(x, out=out)
+
+
+def nan_to_num(x: Any, nan: float, posinf: float, neginf: float) -> Any:
+    if x.dtype.kind in "iub":
+        return x.copy()
+    return np.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
+
+
+# Integers and bool become float32.
+family(elementwise, (
+    ("Sin", np.sin, "torch.sin"), ("Cos", np.cos, "torch.cos"), ("Tan", np.tan, "torch.tan"),
+    ("Asin", np.arcsin, "torch.asin"), ("Acos", np.arccos, "torch.acos"), ("Atan", np.arctan, "torch.atan"),
+    ("Sinh", np.sinh, "torch.sinh"), ("Cosh", np.cosh, "torch.cosh"), ("Tanh", np.tanh, "torch.tanh"),
+    ("Asinh", np.arcsinh, "torch.asinh"), ("Acosh", np.arccosh, "torch.acosh"), ("Atanh", np.arctanh, "torch.atanh"),
+    ("Exp", np.exp, "torch.exp"), ("Exp2", np.exp2, "torch.exp2"), ("Expm1", np.expm1, "torch.expm1"),
+    ("Log", np.log, "torch.log"), ("Log2", np.log2, "torch.log2"), ("Log10", np.log10, "torch.log10"),
+    ("Log1p", np.log1p, "torch.log1p"), ("Sqrt", np.sqrt, "torch.sqrt"), ("Rsqrt", rsqrt, "torch.rsqrt"),
+    ("Reciprocal", reciprocal, "torch.reciprocal"), ("Sigmoid", sigmoid, "torch.sigmoid"),
+), meet=rules.floating)
+
+# The result has the input's type.
+family(elementwise, (
+    ("Abs", np.absolute, "torch.abs"), ("Neg", neg, "torch.neg"), ("Square", np.square, "torch.square"),
+    ("Sign", sign, "torch.sign"), ("Relu", relu, "torch.relu"), ("Silu", silu, "torch.nn.functional.silu"),
+    ("Floor", keep_integers(np.floor), "torch.floor"), ("Ceil", keep_integers(np.ceil), "torch.ceil"),
+    ("Trunc", keep_integers(np.trunc), "torch.trunc"), ("Frac", frac, "torch.frac"),
+    ("Round", round_half_even, "torch.round"), ("BitwiseNot", bitwise_not, "torch.bitwise_not"),
+))
+
+elementwise("NanToNum", nan_to_num, promote=(0,), oracle="torch.nan_to_num")
+
+# The result is bool.
+family(elementwise, (
+    ("LogicalNot", np.logical_not, "torch.logical_not"), ("IsFinite", np.isfinite, "torch.isfinite"),
+    ("IsInf", np.isinf, "torch.isinf"), ("IsPosInf", np.isposinf, "torch.isposinf"),
+    ("IsNegInf", np.isneginf, "torch.isneginf"), ("Signbit", np.signbit, "torch.signbit"),
+), result=rules.boolean)
