@@ -11,7 +11,7 @@ from dataclasses import dataclass
 AI_CORE = 0x1029
 X86_64 = 62
 AARCH64 = 183
-MACHINES = {AI_CORE: "AI Core", X86_64: "x86_64", AARCH64: "aarch64", 3: "i386", 40: "ARM", 243: "RISC-V", 21: "PowerPC64"}
+MACHINES = {AI_CORE: "AI Core", X86_64: "x86_64", AARCH64: "aarch64", 3: "i386", 40: "ARM", 243: "RISC-V"}
 
 REL, EXEC, DYN = 1, 2, 3
 OBJECT, FUNC = 1, 2
@@ -190,7 +190,8 @@ def write(functions: list[Code], machine: int = AI_CORE, sections: dict[str, byt
     parts[-1] = (".shstrtab", _STRTAB, bytes(names), 0, 0)
     for offset, (_, kind, contents, link, entry_size) in zip(offsets, parts):
         body += b"\0" * (-len(body) % 8)
-        headers.append(_SECTION.pack(offset, kind, 0, 0, _HEADER.size + len(body), len(contents), link, 1, 8, entry_size))
+        place = _HEADER.size + len(body)
+        headers.append(_SECTION.pack(offset, kind, 0, 0, place, len(contents), link, 1, 8, entry_size))
         body += contents
     body += b"\0" * (-len(body) % 8)
     header = _HEADER.pack(b"\x7fELF\x02\x01\x01" + b"\0" * 9, EXEC, machine, 1, 0, 0, _HEADER.size + len(body), 0,

@@ -25,6 +25,7 @@ HOST = {"x86_64": elf.X86_64, "aarch64": elf.AARCH64, "arm64": elf.AARCH64}.get(
 AI_CORE, CUBE, VECTOR, MIX, AI_CPU = 0, 1, 2, 3, 100
 CORE_NAMES = {AI_CORE: "AI Core", CUBE: "cube", VECTOR: "vector", MIX: "mix", AI_CPU: "AI CPU"}
 _SUFFIXES = ("_mix_aic", "_mix_aiv")
+_NOTE = ".ascend.meta."
 
 # Types of the records in a kernel's note: 16 bits type, 16 bits length, then the value.
 _KERNEL_TYPE, _CROSS_CORE, _RATIO, _ARGUMENTS, _ARGUMENT = 1, 2, 3, 4, 5
@@ -116,8 +117,8 @@ def read(data: bytes, description: Optional[str] = None, name: str = "") -> Kern
             _compare(found, description, name)
         return found
     if file.machine != HOST:
-        raise ObjectError(f"it is for {file.machine_name}; kernels are for AI Core (machine {elf.AI_CORE:#x}) or, on the "
-                          f"emulator, for this {elf.machine_name(HOST)}")
+        raise ObjectError(f"it is for {file.machine_name}; kernels are for AI Core (machine {elf.AI_CORE:#x}) or, on "
+                          f"the emulator, for this {elf.machine_name(HOST)}")
     if file.type != elf.DYN:
         raise ObjectError(f"it is a {elf.machine_name(HOST)} file but no shared library: link it with -shared -fPIC")
     return KernelObject(file, True, _host(file))
@@ -152,7 +153,7 @@ def _functions(file: elf.Elf) -> Iterator[elf.Symbol]:
 
 
 def _ai_core(file: elf.Elf) -> KernelObject:
-    notes = {s.name[len(".ascend.meta."):]: file.bytes_of(s) for s in file.sections if s.name.startswith(".ascend.meta.")}
+    notes = {s.name[len(_NOTE):]: file.bytes_of(s) for s in file.sections if s.name.startswith(_NOTE)}
     sizes = _argument_sizes(file)
     kernels: dict[str, KernelInfo] = {}
     for symbol in _functions(file):
@@ -183,10 +184,11 @@ def _ai_core(file: elf.Elf) -> KernelObject:
             kernel.core_type = MIX
             if not all(kernel.ratio):
                 kernel.ratio = (1, 2)
-        elif kernel.core_type in (CUBE, VECTOR):
-            kernel.ratio = (1, 0) if kernel.core_type == CUBE else (0, 1)
         # Kernels that synchronise cores find the address for it in slot 0 of their arguments.
         kernel.needs_sync_address = kernel.mixed or kernel.cross_core_sync
+        if kernel.core_type != MIX:
+            alone = {CUBE: (1, 0), VECTOR: (0, 1)}.get(kernel.core_type, (0, 0))
+            kernel.ratio = alone if kernel.needs_sync_address else (0, 0)
     return KernelObject(file, False, kernels)
 
 
@@ -219,7 +221,8 @@ def _read_note(kernel: KernelInfo, core: str, note: bytes) -> None:
             number = _number(value)
             if number in (4, 5):  # a part of a mix kernel: which one, its symbol says
                 if not core:
-                    raise ObjectError(f"kernel {kernel.name} is a mix kernel, but its function has no _mix_aic or _mix_aiv")
+                    raise ObjectError(f"kernel {kernel.name} is a mix kernel, but its function's name does not end in "
+                                      "_mix_aic or _mix_aiv")
                 kernel.core_type = {"aic": CUBE, "aiv": VECTOR}[core]
             else:
                 kernel.core_type = {2: CUBE, 3: VECTOR, 6: CUBE, 7: VECTOR}.get(number, AI_CORE)
@@ -241,7 +244,7 @@ def _read_note(kernel: KernelInfo, core: str, note: bytes) -> None:
             params[ordinal] = (offset, size)
     if count is not None:
         if sorted(params) != list(range(count)):
-            raise ObjectError(f"kernel {kernel.name} says that it has {count} parameters but describes {sorted(params)}")
+            raise ObjectError(f"kernel {kernel.name} has {count} parameters, but describes {sorted(params)}")
         kernel.params = tuple(params[i] for i in range(count))
 
 

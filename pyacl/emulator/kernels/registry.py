@@ -1,0 +1,188 @@
+"""Kernels written in Python, and the argument types they declare.
+
+``@kernel("add_custom", args=["float32*", "float32*", "placeholder", "uint32"])`` stands for the kernel of that name in
+every binary. A type is
+
+``"float32*"``     a device address: a numpy view of the memory from there to the end of its allocation; None for NULL
+``"uint32"``       a scalar; also a numpy dtype, a structured one included
+``"placeholder"``  the placeholder's data as uint8; ``("placeholder", dtype)`` as an array of that type
+
+The function gets the arguments and, last, a `Block`. It is called once for each block, or with ``vectorized=True`` once
+for all of them: then ``block.index`` is the array 0 ... count - 1.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, Sequence, Union
+
+import numpy as np
+
+from ...capi import lib
+from ..failure import Failure
+from ..machine import memory
+from ..machine.device import Device
+from . import objects
+
+if TYPE_CHECKING:
+    from .binary import Function
+
+TypeSpec = Union[str, "tuple[str, Any]", Any]
+POINTER, SCALAR, PLACEHOLDER = "pointer", "scalar", "placeholder"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One declared argument."""
+
+    kind: str
+    dtype: np.dtype[Any]
+
+    @property
+    def size(self) -> int:
+        return self.dtype.itemsize if self.kind == SCALAR else 8
+
+
+@dataclass
+class Block:
+    """Which block runs: `index` of `count`; the kernel's full `name`, and its `key` (the number at the name's end)."""
+
+    index: Any
+    count: int
+    name: str = ""
+    key: int = 0
+
+
+@dataclass(frozen=True)
+class PythonKernel:
+    function: Callable[..., Any]
+    slots: Optional[tuple[Slot, ...]]
+    vectorized: bool
+
+
+_kernels: dict[str, PythonKernel] = {}
+_lock = threading.Lock()
+
+
+def _dtype(name: Any) -> np.dtype[Any]:
+    if isinstance(name, str) and name.strip() == "void":
+        return np.dtype(np.uint8)
+    if isinstance(name, str):
+        import ml_dtypes  # noqa: F401  (so that numpy knows bfloat16 and the like by name)
+    try:
+        return np.dtype(name.strip() if isinstance(name, str) else name)
+    except TypeError:
+        raise ValueError(f"{name!r} is no type of a kernel's argument: give a numpy type, a pointer to one such as "
+                         "'float32*', or 'placeholder'") from None
+
+
+def _slot(spec: TypeSpec) -> Slot:
+    if isinstance(spec, tuple) and len(spec) == 2 and spec[0] == PLACEHOLDER:
+        return Slot(PLACEHOLDER, _dtype(spec[1]))
+    if isinstance(spec, str):
+        text = spec.strip()
+        if text == PLACEHOLDER:
+            return Slot(PLACEHOLDER, np.dtype(np.uint8))
+        if text.endswith("*"):
+            return Slot(POINTER, _dtype(text[:-1]))
+    return Slot(SCALAR, _dtype(spec))
+
+
+def parse(declaration: str) -> tuple[Slot, ...]:
+    """The slots of a host kernel's declaration: ``"float32*, float32*, placeholder, uint32"``."""
+    return tuple(_slot(part) for part in re.split(r"\s*,\s*", declaration.strip()) if part)
+
+
+def kernel(name: str, args: Optional[Sequence[TypeSpec]] = None, *, vectorized: bool = False) \
+        -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Registers a Python function as the kernel `name`, which may leave out the hash and key of a compiled name.
+
+    `args` are the argument types; without them the function gets the raw argument block as a uint8 array. A later
+    registration of the same name replaces the first. Raises ValueError for a type that does not exist.
+    """
+    if not isinstance(name, str) or not name:
+        raise ValueError("a kernel needs a name: @kernel('add_custom', args=[...])")
+    slots = None if args is None else tuple(_slot(a) for a in args)
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        with _lock:
+            _kernels[name] = PythonKernel(function, slots, vectorized)
+        return function
+
+    return register
+
+
+def unregister(name: str) -> None:
+    """Forgets a kernel; nothing happens when there is none of that name."""
+    _kernels.pop(name, None)
+
+
+def find(function: Function) -> Optional[PythonKernel]:
+    """The Python function that stands for a kernel: under its full name, or without its key, or without its hash."""
+    for name in (*objects.base_names(function.name), function.cpu_function):
+        found = _kernels.get(name)
+        if found is not None:
+            return found
+    return None
+
+
+def layout(slots: Sequence[Slot], start: int, packed: bool = False) -> tuple[tuple[int, int], ...]:
+    """(offset, size) of each argument in a block whose system slots end at `start`."""
+    found = []
+    for slot in slots:
+        if not packed:
+            start = -(-start // 8) * 8
+        found.append((start, slot.size))
+        start += slot.size
+    return tuple(found)
+
+
+def values(slots: Sequence[Slot], block: memory.Bytes, start: int, device: Device, packed: bool) -> Iterator[Any]:
+    """The arguments that lie in a block, as Python kernels get them. Fails for addresses that are not device memory."""
+    base = int(block.ctypes.data)
+    ends = sorted(_placeholder_starts(slots, block, start, packed, base)) + [len(block)]
+    for i, (slot, (offset, size)) in enumerate(zip(slots, layout(slots, start, packed))):
+        if offset + size > len(block):
+            raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"the kernel takes {len(slots)} arguments, but argument {i} "
+                          f"({slot.kind} {slot.dtype}) would end at {offset + size}, and the block has {len(block)} bytes")
+        raw = block[offset:offset + size]
+        if slot.kind == SCALAR:
+            yield raw.copy().view(slot.dtype)[0]
+            continue
+        address = int(raw.copy().view(np.uint64)[0])
+        if base <= address < base + len(block):
+            begin = address - base
+            end = next(e for e in ends if e > begin)
+            yield _typed(block[begin:end], slot.dtype)
+        elif not address and slot.kind == POINTER:
+            yield None
+        else:
+            yield _typed(device_view(address, device, f"argument {i}"), slot.dtype)
+
+
+def _placeholder_starts(slots: Sequence[Slot], block: memory.Bytes, start: int, packed: bool,
+                        base: int) -> Iterator[int]:
+    for slot, (offset, size) in zip(slots, layout(slots, start, packed)):
+        if slot.kind != SCALAR and offset + size <= len(block):
+            address = int(block[offset:offset + 8].copy().view(np.uint64)[0]) - base
+            if 0 <= address < len(block):
+                yield address
+
+
+def _typed(data: memory.Bytes, dtype: np.dtype[Any]) -> Any:
+    return data[:len(data) // dtype.itemsize * dtype.itemsize].view(dtype)
+
+
+def device_view(address: int, device: Device, what: str) -> memory.Bytes:
+    """The device memory from `address` to the end of its allocation."""
+    memory.device_bytes(address, 1, what)
+    region = memory.find(address)
+    assert region is not None
+    if region.device is not None and region.device is not device and region.device.id not in device.peers:
+        raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"{what} {address:#x} is memory of device {region.device.id}, "
+                      f"which device {device.id} may not access (aclrtDeviceEnablePeerAccess)")
+    start = address - region.address
+    end = max(region.requested, start + 1)
+    return region.bytes[start:end]
