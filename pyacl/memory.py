@@ -1,0 +1,333 @@
+"""Device memory, pinned host memory, and copies between them and ordinary memory."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Optional, Union
+
+import numpy as np
+
+from . import errors
+from .capi import ffi, lib
+from .context import Context
+from .device import _constant
+from .resource import Flight, Resource
+from .stream import Stream
+
+
+def _alloc_size(nbytes: int) -> int:
+    if isinstance(nbytes, bool) or not isinstance(nbytes, (int, np.integer)):
+        raise TypeError(f"a size in bytes is an int, not {nbytes!r}")
+    if nbytes < 0:
+        raise ValueError(f"a size of {nbytes} bytes is negative")
+    return int(nbytes) or 1  # CANN refuses 0, and wants memory behind empty tensors too
+
+
+class DeviceBuffer(Resource):
+    """`nbytes` of memory on this thread's device, not initialised (aclrtMalloc).
+
+    `policy` is the name after ACL_MEM_MALLOC_, such as "huge_first" or "normal_only_p2p". A size of 0 is allowed.
+    Closing waits for the streams that may still use it, then frees at once (aclrtFree).
+    """
+
+    __slots__ = ("nbytes", "address", "owned", "_owner", "_explicit")
+
+    def __init__(self, nbytes: int, *, policy: Union[str, int] = "huge_first") -> None:
+        self._allocate(nbytes, _constant("ACL_MEM_MALLOC_", policy), True)
+
+    def _allocate(self, nbytes: int, policy: int, explicit: bool) -> None:
+        size = _alloc_size(nbytes)
+        context = Context.current()
+        out = ffi.new("void **")
+        code = lib.aclrtMalloc(out, size, policy)
+        if code:
+            failure = errors.error(code, "aclrtMalloc")
+            if isinstance(failure, MemoryError):
+                errors.note(failure, _MemoryState(nbytes))
+            raise failure
+        self.nbytes = int(nbytes)
+        self.address = int(ffi.cast("uintptr_t", out[0]))
+        self.owned, self._owner, self._explicit = True, None, explicit
+        self._own(out[0], context)
+
+    @classmethod
+    def _for_pyacl(cls, nbytes: int) -> DeviceBuffer:
+        """One that belongs to another object of ours and goes with it, so that nobody is told to close it."""
+        buffer = cls.__new__(cls)
+        buffer._allocate(nbytes, lib.ACL_MEM_MALLOC_HUGE_FIRST, False)
+        return buffer
+
+    @classmethod
+    def from_address(cls, address: int, nbytes: int, *, owner: Any = None) -> DeviceBuffer:
+        """Device memory that another library allocated; it is not freed here, and `owner` is kept alive."""
+        if not address and nbytes:
+            raise ValueError(f"address 0 cannot hold {nbytes} bytes")
+        buffer = cls.__new__(cls)
+        buffer.nbytes, buffer.address = int(nbytes), int(address)
+        buffer.owned, buffer._owner, buffer._explicit = False, owner, False
+        buffer._own(ffi.cast("void *", address), Context.current())
+        return buffer
+
+    @property
+    def _warns(self) -> bool:  # type: ignore[override]
+        return self._explicit
+
+    @property
+    def pointer(self) -> Any:
+        """The address as a ``void *``."""
+        return self.handle
+
+    def copy_from(self, source: Any, *, stream: Optional[Stream] = None) -> None:
+        """Fills it from its start with `source`: anything that `memcpy` takes."""
+        _copy(self, source, None, stream)
+
+    def copy_to(self, target: Any, *, stream: Optional[Stream] = None) -> None:
+        """Fills `target`, anything writable that `memcpy` takes, from its start."""
+        _copy(target, self, min(_operand(target, True).nbytes, self.nbytes), stream)
+
+    def _release(self) -> None:
+        owner, self._owner = self._owner, None
+        if self.owned:
+            code = lib.aclrtFree(self.handle)
+            if code:
+                self._again(code, "aclrtFree", self.handle)
+        del owner
+
+    def _describe(self) -> str:
+        return f"{self.nbytes} bytes at {self.address:#x}{'' if self.owned else ' (not owned)'}"
+
+
+class _MemoryState(Exception):
+    """How much there was when an allocation failed, as a note."""
+
+    def __init__(self, wanted: int) -> None:
+        from .device import mem_info
+
+        try:
+            found = mem_info()
+            text = f"{wanted} bytes were asked for; {found.free} of {found.total} are free"
+        except Exception:
+            text = f"{wanted} bytes were asked for"
+        super().__init__(text)
+
+
+class _Pinned:
+    """Page-locked memory, freed when its buffer is closed and no numpy view of it is left."""
+
+    __slots__ = ("address", "__array_interface__", "__weakref__", "context")
+
+    def __init__(self, nbytes: int) -> None:
+        self.context = Context.current()
+        out = ffi.new("void **")
+        errors.check(lib.aclrtMallocHost(out, _alloc_size(nbytes)), "aclrtMallocHost")
+        self.address = int(ffi.cast("uintptr_t", out[0]))
+        self.__array_interface__ = {"data": (self.address, False), "shape": (nbytes,), "typestr": "|u1", "version": 3}
+
+    def __del__(self) -> None:
+        try:
+            if not self.context.closed and lib.aclrtFreeHost(ffi.cast("void *", self.address)):
+                errors.recent_text()
+        except Exception:  # shutting down, or never allocated
+            pass
+
+
+class HostBuffer(Resource):
+    """`nbytes` of page-locked host memory (aclrtMallocHost): what asynchronous copies need to be asynchronous.
+
+    `numpy` is a view of it. A view that outlives `close` stays valid: the memory goes when the last one does.
+    """
+
+    __slots__ = ("nbytes", "address", "_pinned")
+
+    def __init__(self, nbytes: int) -> None:
+        _alloc_size(nbytes)
+        self._pinned: Optional[_Pinned] = _Pinned(int(nbytes))
+        self.nbytes, self.address = int(nbytes), self._pinned.address
+        self._own(ffi.cast("void *", self.address), self._pinned.context)
+
+    @classmethod
+    def from_numpy(cls, array: np.ndarray[Any, Any]) -> HostBuffer:
+        """Pinned memory with a copy of `array`'s elements in C order."""
+        buffer = cls(array.nbytes)
+        buffer.numpy.view(array.dtype).reshape(array.shape)[...] = array
+        return buffer
+
+    @property
+    def pointer(self) -> Any:
+        """The address as a ``void *``."""
+        return self.handle
+
+    @property
+    def numpy(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """The bytes, as a writable view; ``.view(dtype).reshape(shape)`` gives it a type."""
+        self.handle  # noqa: B018
+        return np.asarray(self._pinned)
+
+    def _release(self) -> None:
+        self._pinned = None
+
+    def _describe(self) -> str:
+        return f"{self.nbytes} bytes at {self.address:#x}"
+
+
+class _Operand(NamedTuple):
+    """One side of a copy."""
+
+    pointer: Any
+    nbytes: int
+    device: bool
+    keep: Any  # what must live as long as the copy
+
+
+def _operand(obj: Any, writable: bool) -> _Operand:
+    if isinstance(obj, DeviceBuffer):
+        return _Operand(obj.handle, obj.nbytes, True, obj)
+    if isinstance(obj, HostBuffer):
+        return _Operand(obj.handle, obj.nbytes, False, obj)
+    memory = getattr(obj, "_memory", None)
+    if memory is not None and isinstance(obj, Resource):  # a Tensor
+        pointer, nbytes = memory()
+        return _Operand(pointer, nbytes, True, obj)
+    try:
+        view = memoryview(obj)
+    except TypeError:
+        array = obj if isinstance(obj, np.ndarray) else None
+        if array is None:
+            raise TypeError(f"cannot copy {'to' if writable else 'from'} a {type(obj).__name__}: give a DeviceBuffer, "
+                            "HostBuffer, Tensor, numpy array or something with the buffer protocol") from None
+        view = memoryview(np.ascontiguousarray(array).view(np.uint8)) if array.flags.c_contiguous else None
+        if view is None:
+            raise ValueError("a numpy array must be C-contiguous to be copied as bytes: use np.ascontiguousarray") \
+                from None
+    if not view.c_contiguous:
+        raise ValueError("the memory must be contiguous to be copied as bytes: use np.ascontiguousarray")
+    if writable and view.readonly:
+        raise ValueError(f"cannot copy into a read-only {type(obj).__name__}: give a bytearray or a writable array")
+    if view.nbytes == 0:
+        return _Operand(ffi.NULL, 0, False, obj)
+    pointer = ffi.from_buffer(view.cast("B") if view.format != "B" or view.ndim != 1 else view,
+                              require_writable=writable)
+    return _Operand(pointer, view.nbytes, False, (obj, pointer))
+
+
+def _count(target: _Operand, source: _Operand, nbytes: Optional[int]) -> int:
+    count = source.nbytes if nbytes is None else nbytes
+    if count < 0:
+        raise ValueError(f"a size of {count} bytes is negative")
+    if count > source.nbytes:
+        raise ValueError(f"{count} bytes were asked for, but the source has {source.nbytes}")
+    if count > target.nbytes:
+        raise ValueError(f"{count} bytes do not fit into the target's {target.nbytes}")
+    return count
+
+
+def _kind(target: _Operand, source: _Operand) -> int:
+    return int((lib.ACL_MEMCPY_HOST_TO_HOST, lib.ACL_MEMCPY_HOST_TO_DEVICE, lib.ACL_MEMCPY_DEVICE_TO_HOST,
+                lib.ACL_MEMCPY_DEVICE_TO_DEVICE)[2 * source.device + target.device])
+
+
+def _call(function: str, keep: Any, *args: Any) -> None:
+    """Calls, and once more after binding a thread without context to that of `keep`."""
+    code = getattr(lib, function)(*args)
+    if code == lib.ACL_ERROR_RT_CONTEXT_NULL:
+        for obj in keep:
+            if isinstance(obj, Resource):
+                obj._again(code, function, *args)
+                return
+    errors.check(code, function)
+
+
+def _flight(stream: Optional[Stream]) -> tuple[Any, Flight]:
+    if stream is not None:
+        return stream.handle, stream.flight
+    flight = Context.current().default_flight()
+    return flight.handle, flight
+
+
+def memcpy(target: Any, source: Any, nbytes: Optional[int] = None) -> None:
+    """Copies `nbytes` (default: all of `source`) and returns when it is done (aclrtMemcpy).
+
+    Both sides may be a DeviceBuffer, a HostBuffer, a contiguous Tensor, a C-contiguous numpy array or anything with the
+    buffer protocol; the target must be writable. It is not ordered with work queued on streams: synchronise first.
+    Raises ValueError when the target is too small.
+    """
+    _copy(target, source, nbytes, None)
+
+
+def _copy(target: Any, source: Any, nbytes: Optional[int], stream: Optional[Stream]) -> None:
+    if stream is not None:
+        memcpy_async(target, source, stream, nbytes)
+        return
+    to, of = _operand(target, True), _operand(source, False)
+    count = _count(to, of, nbytes)
+    if count:
+        _call("aclrtMemcpy", (to.keep, of.keep), to.pointer, to.nbytes, of.pointer, count, _kind(to, of))
+
+
+def memcpy_async(target: Any, source: Any, stream: Optional[Stream] = None, nbytes: Optional[int] = None) -> None:
+    """Queues the copy on `stream` (aclrtMemcpyAsync); both sides are kept alive until it is synchronised.
+
+    Only pinned host memory (HostBuffer) is copied beside the host: with ordinary memory CANN returns when the copy is
+    done. From host to host it is not supported (UnsupportedError).
+    """
+    to, of = _operand(target, True), _operand(source, False)
+    count = _count(to, of, nbytes)
+    if not count:
+        return
+    handle, flight = _flight(stream)
+    _call("aclrtMemcpyAsync", (to.keep, of.keep, stream), to.pointer, to.nbytes, of.pointer, count, _kind(to, of),
+          handle)
+    flight.hold(to.keep)
+    flight.hold(of.keep)
+
+
+def memcpy_2d(target: Any, target_pitch: int, source: Any, source_pitch: int, width: int, height: int, *,
+              stream: Optional[Stream] = None) -> None:
+    """Copies `height` rows of `width` bytes that lie `target_pitch` and `source_pitch` bytes apart.
+
+    aclrtMemcpy2d, or with a stream aclrtMemcpy2dAsync. Raises ValueError for rows beyond either side.
+    """
+    to, of = _operand(target, True), _operand(source, False)
+    for name, side, pitch in (("target", to, target_pitch), ("source", of, source_pitch)):
+        if width > pitch:
+            raise ValueError(f"rows of {width} bytes do not fit the {name}'s pitch of {pitch}")
+        if width and height and (height - 1) * pitch + width > side.nbytes:
+            raise ValueError(f"{height} rows of pitch {pitch} do not fit the {name}'s {side.nbytes} bytes")
+    args = (to.pointer, target_pitch, of.pointer, source_pitch, width, height, _kind(to, of))
+    if stream is None:
+        _call("aclrtMemcpy2d", (to.keep, of.keep), *args)
+        return
+    _call("aclrtMemcpy2dAsync", (to.keep, of.keep, stream), *args, stream.handle)
+    stream.flight.hold(to.keep)
+    stream.flight.hold(of.keep)
+
+
+def memset(target: Any, value: int, nbytes: Optional[int] = None, *, stream: Optional[Stream] = None) -> None:
+    """Sets `nbytes` (default: all) of a DeviceBuffer, HostBuffer or contiguous Tensor to the byte `value`.
+
+    aclrtMemset, or with a stream aclrtMemsetAsync.
+    """
+    if not isinstance(target, Resource):
+        raise TypeError(f"memset works on CANN's memory, not on a {type(target).__name__}")
+    if not 0 <= value <= 255:
+        raise ValueError(f"{value} is not a byte")
+    to = _operand(target, True)
+    count = to.nbytes if nbytes is None else nbytes
+    if not 0 <= count <= to.nbytes:
+        raise ValueError(f"{count} bytes do not lie in the target's {to.nbytes}")
+    if not count:
+        return
+    if stream is None:
+        _call("aclrtMemset", (to.keep,), to.pointer, to.nbytes, value, count)
+        return
+    _call("aclrtMemsetAsync", (to.keep, stream), to.pointer, to.nbytes, value, count, stream.handle)
+    stream.flight.hold(to.keep)
+
+
+def is_pinned(obj: Any) -> bool:
+    """Whether host memory is page-locked (aclrtPointerGetAttributes)."""
+    side = _operand(obj, False)
+    if side.device:
+        return False
+    out = ffi.new("aclrtPtrAttributes *")
+    errors.check(lib.aclrtPointerGetAttributes(side.pointer, out), "aclrtPointerGetAttributes")
+    return bool(out.location.type == lib.ACL_MEM_LOCATION_TYPE_HOST)
