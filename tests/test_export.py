@@ -1,0 +1,298 @@
+"""The emulator as real libraries: what they export, how they fail, and that programs in C and C++ run on them."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from wheels import unpacked
+
+from pyacl.capi import cdefs
+from pyacl.emulator.export.build import REAL, THIN, BuildError, build
+from pyacl.emulator.export.cli import settings
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+PROGRAMS = sorted(p.stem for p in (HERE / "c").glob("*.c"))
+
+pytestmark = [
+    pytest.mark.skipif(os.environ.get("PYACL_BACKEND") == "native", reason="these tests start their own programs"),
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc builds the libraries"),
+]
+
+
+@pytest.fixture(scope="session")
+def exported() -> Path:
+    return build()
+
+
+def run(exported: Path, *command: object, timeout: float = 100, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a program on the exported libraries."""
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=timeout,
+                          env={**os.environ, **settings(exported), **environment})
+
+
+def python(exported: Path, text: str, **environment: str) -> str:
+    """Runs Python code in a process of its own, on the native backend; its output."""
+    done = run(exported, sys.executable, "-c", textwrap.dedent(text), **environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def compile_c(exported: Path, tmp_path: Path, program: str, *options: str, compiler: str = "gcc") -> Path:
+    language = ["-x", "c++"] if compiler == "g++" else []
+    binary = tmp_path / f"{program}-{compiler}"
+    done = subprocess.run(
+        [compiler, *language, "-g", "-Wall", "-Wextra", "-Werror", *options, f"-I{exported / 'include'}",
+         str(HERE / "c" / f"{program}.c"), "-o", str(binary), f"-L{exported / 'lib64'}",
+         "-lopapi", "-lnnopbase", "-lacl_op_compiler", "-lacl_cblas", "-lruntime", "-lascendcl", "-lpthread"],
+        capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return binary
+
+
+def arguments(program: str, tmp_path: Path) -> list[str]:
+    """What a program of tests/c is called with."""
+    return []
+
+
+# The libraries.
+
+
+def test_every_declared_function_is_exported(exported: Path) -> None:
+    listed = subprocess.run(["nm", "-D", "--defined-only", exported / "lib64" / REAL], capture_output=True, text=True)
+    symbols = {line.split()[-1] for line in listed.stdout.splitlines()}
+    wanted = {*cdefs.functions(), *cdefs.operators()}
+    assert len(wanted) > 2500
+    assert wanted <= symbols
+    # Nothing else leaks out, but for what torch_npu needs from below the public interface.
+    assert {s for s in symbols - wanted if not s.startswith(("rt", "Msprof"))} == set()
+
+
+def test_thin_libraries_have_their_names_and_need_the_real_one(exported: Path) -> None:
+    for name in (REAL, *THIN):
+        dynamic = subprocess.run(["readelf", "-d", exported / "lib64" / name], capture_output=True, text=True).stdout
+        assert f"Library soname: [{name}]" in dynamic
+        assert (f"Shared library: [{REAL}]" in dynamic) == (name != REAL)
+        assert "libpython" not in dynamic  # or a process would have two
+
+
+def test_build_is_cached_and_can_be_placed(exported: Path, tmp_path: Path) -> None:
+    before = (exported / "lib64" / REAL).stat().st_mtime_ns
+    assert build() == exported
+    assert (exported / "lib64" / REAL).stat().st_mtime_ns == before
+    placed = build(tmp_path / "home")
+    assert placed == tmp_path / "home"
+    assert {p.name for p in (placed / "lib64").iterdir()} == {REAL, *THIN}
+
+
+def test_build_without_gcc_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BuildError, match="gcc is not installed"):
+        build()
+    assert list((tmp_path / "cache" / "pyacl" / "export").iterdir()) == []  # no half-made build stays behind
+
+
+# The command line.
+
+
+def test_env_prints_what_a_shell_can_take(exported: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "pyacl", "emulator", "env"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    shell = subprocess.run(["sh", "-c", f'{done.stdout}\necho "$PYACL_BACKEND:$PYACL_LIBRARY_PATH"'],
+                           capture_output=True, text=True)
+    assert shell.stdout.strip() == f"native:{exported / 'lib64'}"
+
+
+def test_run_starts_a_program_and_keeps_its_exit_code(exported: Path) -> None:
+    command = [sys.executable, "-m", "pyacl", "emulator", "run", "--"]
+    done = subprocess.run([*command, "sh", "-c", 'echo "$LD_LIBRARY_PATH"; exit 7'], capture_output=True, text=True,
+                          cwd=ROOT)
+    assert done.returncode == 7
+    assert done.stdout.startswith(str(exported / "lib64"))
+    done = subprocess.run([*command, "/no/such/program"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert "/no/such/program" in done.stderr
+
+
+# Programs in C and C++.
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "g++"])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_program(exported: Path, tmp_path: Path, program: str, compiler: str) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler}")
+    done = run(exported, compile_c(exported, tmp_path, program, compiler=compiler), *arguments(program, tmp_path))
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["done"]), done.stderr
+
+
+@pytest.mark.parametrize("schedule", ["threaded", "inline"])
+@pytest.mark.parametrize("program", ["callbacks", "events", "operators", "threads"])
+def test_program_under_other_schedules(exported: Path, tmp_path: Path, program: str, schedule: str) -> None:
+    done = run(exported, compile_c(exported, tmp_path, program), PYACL_EMULATOR_SCHEDULE=schedule)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "g++"])
+def test_programs_compile_against_real_headers(exported: Path, tmp_path: Path, compiler: str) -> None:
+    include = unpacked("torch_npu==2.14.0", "torch_npu/include") / "torch_npu" / "include"
+    for program in PROGRAMS:
+        binary = compile_c(exported, tmp_path, program, "-DREAL_HEADERS", "-isystem", str(include), compiler=compiler)
+        done = run(exported, binary, *arguments(program, tmp_path))
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_program_under_address_sanitizer(exported: Path, tmp_path: Path, program: str) -> None:
+    binary = compile_c(exported, tmp_path, program, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    # Python keeps what it allocated until the process ends; leaks are valgrind's business.
+    done = run(exported, binary, *arguments(program, tmp_path), ASAN_OPTIONS="detect_leaks=0", PYTHONMALLOC="malloc")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="no valgrind")
+def test_program_under_valgrind(exported: Path, tmp_path: Path) -> None:
+    binary = compile_c(exported, tmp_path, "operators")
+    done = run(exported, "valgrind", "--error-exitcode=9", f"--suppressions={HERE / 'c' / 'python.supp'}", "-q", binary,
+               PYTHONMALLOC="malloc")
+    assert done.returncode == 0, done.stderr[-8000:]
+
+
+# Failure is never success.
+
+
+def test_without_its_python_calls_fail_and_say_why(exported: Path, tmp_path: Path) -> None:
+    binary = compile_c(exported, tmp_path, "missing")
+    done = run(exported, binary, "500000", PYTHONHOME="/no/such/place")
+    assert done.returncode == 0, done.stderr
+    assert "PYTHONHOME" in done.stdout
+    assert "PYTHONHOME" in done.stderr
+
+
+def test_not_emulated_is_printed_by_name(exported: Path, tmp_path: Path) -> None:
+    done = run(exported, compile_c(exported, tmp_path, "missing"))
+    assert done.stdout.splitlines()[0] == "not emulated: rtKernelLaunch"
+    assert done.stderr == "pyacl emulator: not emulated: rtKernelLaunch\n"
+
+
+def test_every_function_that_is_not_emulated_fails_by_name(exported: Path) -> None:
+    output = python(exported, """
+
+        from pyacl.capi import backend, cdefs, ffi, lib
+        from pyacl.emulator import table
+
+        checked = 0
+        for name in [*cdefs.functions(), *cdefs.operators()]:
+            prototype = cdefs.callable_prototype(name)
+            if prototype.returns not in ("aclError", "aclnnStatus") or table.emulated(name):
+                continue
+            # Whatever the parameters are, nobody reads them.
+            code = ffi.cast("int(*)(void)", backend.active().symbol(name))()
+            text = lib.aclGetRecentErrMsg()
+            assert code == lib.ACL_ERROR_API_NOT_SUPPORT, (name, code)
+            assert ffi.string(text).decode() == f"not emulated: {name}", (name, ffi.string(text))
+            checked += 1
+        print(backend.active().name, checked)
+    """)
+    name, checked = output.split()
+    assert name == "native"
+    assert int(checked) > 100
+
+
+def test_an_exception_inside_is_an_error_code(exported: Path) -> None:
+    assert python(exported, """
+
+        from pyacl.emulator.api import device
+
+        def broken(count):
+            raise ZeroDivisionError("surprise")
+
+        device.aclrtGetDeviceCount = broken
+        from pyacl.capi import ffi
+        import ctypes, os
+        library = ctypes.CDLL(os.path.join(os.environ["PYACL_LIBRARY_PATH"], "libascendcl.so"))
+        library.aclGetRecentErrMsg.restype = ctypes.c_char_p
+        print(library.aclrtGetDeviceCount(None), library.aclGetRecentErrMsg().decode())
+    """) == "500000 aclrtGetDeviceCount: ZeroDivisionError: surprise\n"
+
+
+# Python processes share their interpreter.
+
+
+def test_calls_with_the_gil_held_from_many_threads(exported: Path) -> None:
+    # ctypes.PyDLL keeps the GIL, as torch_npu does; half of the threads release it.
+    assert python(exported, """
+        import ctypes, os, threading
+        path = os.path.join(os.environ["PYACL_LIBRARY_PATH"], "libascendcl.so")
+        kinds = [ctypes.PyDLL(path), ctypes.CDLL(path)]
+        assert kinds[0].aclInit(None) == 0
+        done = []
+        def work(acl):
+            assert acl.aclrtSetDevice(0) == 0
+            stream = ctypes.c_void_p()
+            assert acl.aclrtCreateStream(ctypes.byref(stream)) == 0
+            for _ in range(50):
+                memory = ctypes.c_void_p()
+                assert acl.aclrtMalloc(ctypes.byref(memory), ctypes.c_size_t(4096), 0) == 0
+                assert acl.aclrtMemsetAsync(memory, ctypes.c_size_t(4096), 1, ctypes.c_size_t(4096), stream) == 0
+                assert acl.aclrtSynchronizeStream(stream) == 0
+                assert acl.aclrtFree(memory) == 0
+            done.append(1)
+        threads = [threading.Thread(target=work, args=(kinds[i % 2],)) for i in range(6)]
+        for t in threads: t.start()
+        for t in threads: t.join()
+        print(len(done))
+    """) == "6\n"
+
+
+def test_calls_after_the_interpreter_has_ended_fail(exported: Path) -> None:
+    # C++ objects that live longer than Python, as torch_npu's, call the libraries when they are destroyed.
+    done = run(exported, sys.executable, "-c", textwrap.dedent("""
+        import ctypes, os
+        acl = ctypes.CDLL(os.path.join(os.environ["PYACL_LIBRARY_PATH"], "libascendcl.so"))
+        assert acl.aclInit(None) == 0
+        ctypes.CDLL(None).atexit(acl.aclFinalize)
+    """))
+    assert done.returncode == 0
+    assert "aclFinalize: the emulator ended with the interpreter" in done.stderr
+
+
+def test_a_forked_child_gets_an_error_not_a_hang(exported: Path) -> None:
+    assert python(exported, """
+        import ctypes, os
+        acl = ctypes.CDLL(os.path.join(os.environ["PYACL_LIBRARY_PATH"], "libascendcl.so"))
+        assert acl.aclInit(None) == 0
+        child = os.fork()
+        if not child:
+            os._exit(3 if acl.aclrtSetDevice(0) == 500000 else 4)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """) == "3\n"
+
+
+def test_the_client_keeps_its_main_module(exported: Path) -> None:
+    assert python(exported, """
+        import ctypes, os
+        acl = ctypes.CDLL(os.path.join(os.environ["PYACL_LIBRARY_PATH"], "libascendcl.so"))
+        before = set(globals())
+        acl.aclInit(None)
+        print(set(globals()) - before - {"before"})
+    """) == "set()\n"
+
+
+def test_the_emulator_calls_no_exported_function() -> None:
+    """With the native backend on the exported libraries `lib` leads back here: the emulator may only read constants."""
+    calls = []
+    for path in (ROOT / "pyacl" / "emulator").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "lib" \
+                    and (node.attr == "launch" or cdefs.callable_prototype(node.attr) is not None):
+                calls.append(f"{path.relative_to(ROOT)}:{node.lineno}: lib.{node.attr}")
+    assert calls == []
