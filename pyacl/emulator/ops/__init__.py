@@ -38,9 +38,9 @@ tensors, so they must not look at shapes. No Python loop over elements. Ask for 
 operators that need some on the device, as matmul, sort and reductions do, so that callers' workspace handling is
 exercised.
 
-Each operator names its oracle. ``oracle="torch.lerp"`` is called by the tests with the same inputs; anything that needs
-adapting gets an entry of the same name in ``tests/ops/oracles.py`` (see there), which also says what inputs to draw.
-A family is a table of (names, function, oracle): see the bottom of `unary` and `binary`.
+Each operator names its oracle. ``oracle="torch.lerp"`` is called by the tests with the same inputs, drawn at random;
+what needs adapting, or other inputs, gets an entry in a module of ``tests/ops/oracles`` (one a family; see its docstring
+and ``tests/ops/oracle.py``). A family is a table of (names, function, oracle): see the bottom of `unary` and `binary`.
 """
 
 from .registry import Operator, Row, define, elementwise, family, find, load, op, table

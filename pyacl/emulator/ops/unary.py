@@ -33,8 +33,10 @@ def relu(x: Any, out: Any = None) -> Any:
     return np.maximum(x, x.dtype.type(0), out=out)  # keeps NaN
 
 
-def sign(x: Any, out: Any = None) -> Any:
-    return x.copy() if x.dtype == bool else np.sign(x, out=out)
+def sign(x: Any) -> Any:
+    if x.dtype.kind == "b":
+        return x.copy()
+    return np.subtract(x > 0, x < 0, dtype=np.int8).astype(x.dtype)  # NaN gives 0
 
 
 def frac(x: Any) -> Any:

@@ -1,0 +1,187 @@
+"""Calls an operator by name through ``pyacl.lib`` with numpy arrays: any strides, any offset, guarded memory around."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import ml_dtypes
+import numpy as np
+
+from pyacl.capi import ffi, lib
+from pyacl.emulator.ops.signature import Signature
+from pyacl.emulator.ops.types import to_code
+
+GUARD = 0x5A
+
+
+class Rejected(Exception):
+    """Phase one refused: its status and text."""
+
+    def __init__(self, code: int) -> None:
+        text = lib.aclGetRecentErrMsg()
+        super().__init__(code, ffi.string(text).decode() if text != ffi.NULL else "")
+        self.code = code
+        self.text = self.args[1]
+
+
+def check(code: int) -> None:
+    if code:
+        raise Rejected(code)
+
+
+class Placed:
+    """A numpy array put on the device; `rng` draws a layout (dense, permuted, with gaps, behind an offset)."""
+
+    def __init__(self, array: Any, rng: Optional[np.random.Generator] = None) -> None:
+        array = np.asarray(array)
+        self.shape, self.dtype = array.shape, array.dtype
+        order = list(range(array.ndim))
+        gaps = [0] * array.ndim
+        self.offset = 0
+        if rng is not None and rng.random() < 0.6:
+            rng.shuffle(order)
+            gaps = [int(rng.random() < 0.3) for _ in order]
+            self.offset = int(rng.integers(0, 5))
+        strides, step = [0] * array.ndim, 1
+        for axis in reversed(order):
+            strides[axis] = step
+            step *= max(array.shape[axis], 1) + gaps[axis]
+        self.strides = tuple(strides)
+        self.host = np.full((self.offset + step) * array.dtype.itemsize, GUARD, np.uint8)
+        self.elements(self.host)[...] = array
+        self.before = self.host.copy()
+        out = ffi.new("void **")
+        check(lib.aclrtMalloc(out, max(self.host.nbytes, 1), lib.ACL_MEM_MALLOC_HUGE_FIRST))
+        self.pointer = out[0]
+        self.upload()
+        dims = ffi.new("int64_t[]", list(self.shape))
+        strides_c = ffi.new("int64_t[]", list(self.strides))
+        storage = ffi.new("int64_t[]", [self.offset + step])
+        self.handle = lib.aclCreateTensor(dims, array.ndim, to_code(self.dtype), strides_c, self.offset,
+                                          lib.ACL_FORMAT_ND, storage, 1, self.pointer)
+        assert self.handle != ffi.NULL
+
+    def elements(self, raw: Any) -> Any:
+        size = self.dtype.itemsize
+        return np.ndarray(self.shape, self.dtype, raw, self.offset * size, tuple(s * size for s in self.strides))
+
+    def upload(self) -> None:
+        n = self.host.nbytes
+        if n:
+            check(lib.aclrtMemcpy(self.pointer, n, ffi.from_buffer(self.host), n, lib.ACL_MEMCPY_HOST_TO_DEVICE))
+
+    def read(self) -> Any:
+        """What the device holds now; nothing outside of the view may have changed."""
+        n = self.host.nbytes
+        if n:
+            check(lib.aclrtMemcpy(ffi.from_buffer(self.host), n, self.pointer, n, lib.ACL_MEMCPY_DEVICE_TO_HOST))
+        found = self.elements(self.host).copy()
+        check_host, check_before = self.host.copy(), self.before.copy()
+        self.elements(check_host).view(np.uint8) if False else None
+        zero = np.zeros((), self.dtype)
+        self.elements(check_host)[...] = zero
+        self.elements(check_before)[...] = zero
+        assert (check_host == check_before).all(), "the operator wrote outside of its output"
+        return found
+
+    def free(self, destroy: bool = True) -> None:
+        if destroy:
+            check(lib.aclDestroyTensor(self.handle))
+        check(lib.aclrtFree(self.pointer))
+
+
+class Call:
+    """One call's C arguments. `values` has one entry for each parameter of the prototype, outputs too:
+
+    numpy array or list of arrays, numpy scalar for aclScalar, tuple, str, numbers, numpy dtype, None for NULL.
+    """
+
+    def __init__(self, signature: Signature, values: list[Any], rng: Optional[np.random.Generator] = None) -> None:
+        self.signature = signature
+        self.placed: list[Any] = []  # Placed, list of them, or None, by parameter
+        self.arguments: list[Any] = []
+        self._keep: list[Any] = []
+        self._destroy: list[Any] = []
+        for parameter, value in zip(signature.parameters, values):
+            self.placed.append(None)
+            self.arguments.append(self._argument(parameter.kind, value, rng))
+
+    def _argument(self, kind: str, value: Any, rng: Any) -> Any:
+        if kind == "plain":
+            return value
+        if kind == "dtype":
+            return -1 if value is None else to_code(np.dtype(value))
+        if value is None:
+            return ffi.NULL
+        if kind == "tensor":
+            self.placed[-1] = Placed(value, rng)
+            return self.placed[-1].handle
+        if kind == "tensors":
+            self.placed[-1] = [None if v is None else Placed(v, rng) for v in value]
+            members = ffi.new("aclTensor *[]", [ffi.NULL if p is None else p.handle for p in self.placed[-1]])
+            made = lib.aclCreateTensorList(members, len(value))
+            self._destroy.append((lib.aclDestroyTensorList, made))
+            return made
+        if kind == "text":
+            self._keep.append(ffi.new("char[]", value.encode()))
+            return self._keep[-1]
+        if kind == "scalar":
+            made = self._scalar(value)
+            self._destroy.append((lib.aclDestroyScalar, made))
+            return made
+        if kind == "scalars":
+            members = ffi.new("aclScalar *[]", [self._scalar(v) for v in value])
+            made = lib.aclCreateScalarList(members, len(value))
+            self._destroy.append((lib.aclDestroyScalarList, made))
+            return made
+        item, create, destroy = {
+            "ints": ("int64_t[]", lib.aclCreateIntArray, lib.aclDestroyIntArray),
+            "floats": ("float[]", lib.aclCreateFloatArray, lib.aclDestroyFloatArray),
+            "bools": ("bool[]", lib.aclCreateBoolArray, lib.aclDestroyBoolArray)}[kind]
+        made = create(ffi.new(item, list(value)), len(value))
+        self._destroy.append((destroy, made))
+        return made
+
+    @staticmethod
+    def _scalar(value: Any) -> Any:
+        array = np.asarray(value).reshape(1)
+        raw = ffi.from_buffer(array.view(np.uint8))
+        made = lib.aclCreateScalar(ffi.cast("void *", raw), to_code(array.dtype))
+        assert made != ffi.NULL
+        return made
+
+    def phase_one(self) -> tuple[int, Any]:
+        """Workspace size and executor; raises `Rejected`."""
+        size, executor = ffi.new("uint64_t *"), ffi.new("aclOpExecutor **")
+        check(getattr(lib, self.signature.name + "GetWorkspaceSize")(*self.arguments, size, executor))
+        return int(size[0]), executor[0]
+
+    def run(self) -> list[Any]:
+        """Both phases on the default stream; the outputs, lists as lists."""
+        size, executor = self.phase_one()
+        workspace = ffi.new("void **")
+        if size:
+            check(lib.aclrtMalloc(workspace, size, lib.ACL_MEM_MALLOC_HUGE_FIRST))
+        check(lib.launch(getattr(lib, self.signature.name), workspace[0] if size else ffi.NULL, size, executor,
+                         ffi.NULL))
+        check(lib.aclrtSynchronizeStream(ffi.NULL))
+        if size:
+            check(lib.aclrtFree(workspace[0]))
+        found: list[Any] = []
+        for parameter, placed in zip(self.signature.parameters, self.placed):
+            if "o" in parameter.role:
+                found.append([p.read() for p in placed] if isinstance(placed, list)
+                             else None if placed is None else placed.read())
+        return found
+
+    def close(self) -> None:
+        for destroy, handle in self._destroy:
+            check(destroy(handle))
+        for placed in self.placed:
+            for p in placed if isinstance(placed, list) else [placed]:
+                if p is not None:
+                    p.free(destroy=not isinstance(placed, list))
+
+
+def bf16(values: Any) -> Any:
+    return np.asarray(values, ml_dtypes.bfloat16)
