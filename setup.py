@@ -2,4 +2,4 @@
 
 from setuptools import setup
 
-setup(cffi_modules=["pyacl/capi/build.py:api", "pyacl/capi/build.py:abi"])
+setup(cffi_modules=["pyacl/capi/build.py:api", "pyacl/capi/build.py:hot", "pyacl/capi/build.py:abi"])

@@ -1,8 +1,9 @@
-"""Builds the two cffi modules from ``cdefs/`` (called by ``setup.py``, never at run time).
+"""Builds the cffi modules from ``cdefs/`` (called by ``setup.py``, never at run time).
 
 ``_acl_api`` is compiled: a table of function pointers, one small C wrapper for each function, filled as symbols are
-looked up. It needs no CANN to build and links to none. ``_acl_abi`` is pure Python, for machines without a compiler:
-it holds types and constants, and functions are called through pointers of the right type.
+looked up. It needs no CANN to build and links to none. ``_acl_hot`` has the few calls that keep the GIL. ``_acl_abi``
+is pure Python, for machines without a compiler: it holds types and constants, and functions are called through pointers
+of the right type.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ import cffi
 _HERE = Path(__file__).resolve().parent
 
 
-def _load_cdefs() -> Any:
+def _load(name: str) -> Any:
     # pyacl itself cannot be imported before its modules are built.
-    spec = importlib.util.spec_from_file_location("_pyacl_cdefs", _HERE / "cdefs.py")
+    spec = importlib.util.spec_from_file_location(f"_pyacl_{name}", _HERE / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -29,7 +30,7 @@ def _load_cdefs() -> Any:
     return module
 
 
-cdefs = _load_cdefs()
+cdefs = _load("cdefs")
 
 _LOADER = """
 void *dlopen(const char *path, int mode);
@@ -40,6 +41,31 @@ _BIND = """
 aclnnStatus launch(void *phase_two, void *workspace, uint64_t workspaceSize, aclOpExecutor *executor,
                    aclrtStream stream);
 int pyacl_bind(const char *name, void *address);
+"""
+
+
+_INCLUDES = "\n".join(f"#include <{name}.h>" for name in ("dlfcn", "stdbool", "stddef", "stdint", "stdlib", "string"))
+
+
+def _table(names: list[str]) -> str:
+    """The table of function pointers, for sorted names, and what fills it."""
+    quoted = "".join(f'    "{name}",\n' for name in names)
+    return f"""
+static void *pyacl_table[{len(names)}];
+static const char *const pyacl_names[] = {{
+{quoted}}};
+
+static int pyacl_compare(const void *name, const void *entry) {{
+    return strcmp((const char *)name, *(const char *const *)entry);
+}}
+
+/* Puts a symbol's address into the table: 0, or -1 for a name that is not in it. */
+static int pyacl_bind(const char *name, void *address) {{
+    const char *const *entry = bsearch(name, pyacl_names, {len(names)}, sizeof *pyacl_names, pyacl_compare);
+    if (entry == NULL) return -1;
+    pyacl_table[entry - pyacl_names] = address;
+    return 0;
+}}
 """
 
 
@@ -74,29 +100,9 @@ def api() -> cffi.FFI:
     ffi = cffi.FFI()
     ffi.cdef(types + _LOADER + _BIND + "".join(f"{_declaration(p)};\n" for p in prototypes))
     source = f"""
-#include <dlfcn.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+{_INCLUDES}
 {types}
-static void *pyacl_table[{len(prototypes)}];
-static const char *const pyacl_names[] = {{
-{"".join(f'    "{p.name}",{chr(10)}' for p in prototypes)}}};
-
-static int pyacl_compare(const void *name, const void *entry) {{
-    return strcmp((const char *)name, *(const char *const *)entry);
-}}
-
-/* Puts a symbol's address into the table: 0, or -1 for a name that is not in it. */
-static int pyacl_bind(const char *name, void *address) {{
-    const char *const *entry = bsearch(name, pyacl_names, {len(prototypes)}, sizeof *pyacl_names, pyacl_compare);
-    if (entry == NULL) return -1;
-    pyacl_table[entry - pyacl_names] = address;
-    return 0;
-}}
-
+{_table([p.name for p in prototypes])}
 /* One wrapper for every second phase: they all have one signature. */
 static aclnnStatus launch(void *phase_two, void *workspace, uint64_t workspaceSize, aclOpExecutor *executor,
                           aclrtStream stream) {{
@@ -108,6 +114,94 @@ static aclnnStatus launch(void *phase_two, void *workspace, uint64_t workspaceSi
 """
     # Without a compiler setuptools goes on, and the ABI module serves.
     ffi.set_source("pyacl.capi._acl_api", source, optional=True, extra_compile_args=["-O1", "-g0", "-w"])
+    return ffi
+
+
+_HOT = """
+#undef Py_BEGIN_ALLOW_THREADS
+#undef Py_END_ALLOW_THREADS
+#define Py_BEGIN_ALLOW_THREADS {
+#define Py_END_ALLOW_THREADS }
+
+/* How many calls a stream got, and how many of these are known to be done. A stream that is not known, for it was
+   never seen or its place was taken, counts as full. Only touched with the GIL. */
+typedef struct { void *stream; uint64_t queued, done; } pyacl_queue;
+static pyacl_queue pyacl_queues[256];
+
+static pyacl_queue *pyacl_find(void *stream) {
+    uintptr_t key = (uintptr_t)stream;
+    pyacl_queue *queue = &pyacl_queues[(key >> 4 ^ key >> 12) & 255];
+    if (queue->stream != stream) {
+        queue->stream = stream;
+        queue->done = queue->queued;
+        queue->queued += PYACL_LIMIT;
+    }
+    return queue;
+}
+/* NULL is another stream in every context. */
+static int pyacl_may_wait(void *stream) {
+    pyacl_queue *queue = pyacl_find(stream);
+    return ++queue->queued - queue->done > PYACL_LIMIT || stream == NULL;
+}
+static void pyacl_drained(void *stream, uint64_t until) {
+    pyacl_queue *queue = pyacl_find(stream);
+    if (queue->done < until) queue->done = until;
+}
+"""
+
+
+def _hot_wrapper(index: int, prototype: Any, names: Any) -> str:
+    """A wrapper that is entered with the GIL held, and gives it up where it may wait."""
+    name, types = prototype.name, [p.type for p in prototype.params]
+    arguments = [f"p{i}" for i in range(len(types))]
+    if name == "launch":
+        pointer, arguments = "((aclnnStatus (*)(void *, uint64_t, aclOpExecutor *, aclrtStream))p0)", arguments[1:]
+    else:
+        pointer = f"((__typeof__({name}) *)pyacl_table[{index}])"
+    call = f"{pointer}({', '.join(arguments)})"
+    plain = (f"PyThreadState *saved = PyEval_SaveThread(); {prototype.returns} result = {call}; "
+             "PyEval_RestoreThread(saved);")
+    if name in names.GETTERS:
+        body = f"return {call};"
+    elif name == "aclrtStreamQuery":
+        body = (f"uint64_t until = pyacl_find(p0)->queued; {prototype.returns} result = {call}; "
+                "if (result == 0 && *p1 == ACL_STREAM_STATUS_COMPLETE) pyacl_drained(p0, until); return result;")
+    elif name in names.DRAINING and types[0] == "aclrtStream *":
+        body = f"{plain} if (result == 0) pyacl_drained(*p0, pyacl_find(*p0)->queued); return result;"
+    elif name in names.DRAINING:
+        body = (f"uint64_t until = pyacl_find(p0)->queued; {plain} if (result == 0) pyacl_drained(p0, until); "
+                "return result;")
+    else:
+        waits = f"pyacl_may_wait(p{types.index('aclrtStream')})"
+        if name == "aclrtMemcpyAsync":
+            waits += f" || p{types.index('aclrtMemcpyKind')} != ACL_MEMCPY_DEVICE_TO_DEVICE"
+        body = f"if (!({waits})) return {call}; {plain} return result;"
+    return f"static {_declaration(prototype)} {{ {body} }}"
+
+
+def hot() -> cffi.FFI:
+    """The second compiled module: the few calls that keep the GIL, for `hot`. Types are the first module's."""
+    names = _load("hot")
+    types, _ = _split()
+    launch = cdefs.Prototype("aclnnStatus", "launch", (cdefs.Parameter("void *", "phase_two"), *cdefs.LAUNCH.params))
+    wanted = sorted(names.QUEUEING + names.DRAINING + names.GETTERS)
+    prototypes = [launch if n == "launch" else cdefs.prototype(n) for n in wanted]
+    declarations = "".join(f"{_declaration(p)};\n" for p in prototypes)
+    # cffi shares structs between modules but not enums: a pointer to one would be of another type.
+    for enum in re.findall(r"^typedef enum (\w+)", types, re.M):
+        declarations = re.sub(rf"\b{enum} \*", "void *", declarations)
+    ffi = cffi.FFI()
+    ffi.include(api())
+    ffi.cdef("int pyacl_bind(const char *name, void *address);\n" + declarations)
+    source = f"""
+{_INCLUDES}
+#define PYACL_LIMIT {names.LIMIT}
+{types}
+{_table([p.name for p in prototypes])}
+{_HOT}
+{chr(10).join(_hot_wrapper(i, p, names) for i, p in enumerate(prototypes))}
+"""
+    ffi.set_source("pyacl.capi._acl_hot", source, optional=True, extra_compile_args=["-O2", "-g0", "-w"])
     return ffi
 
 

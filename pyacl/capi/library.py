@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from . import cdefs
+from . import cdefs, hot
 from .module import compiled, ffi, raw
 
 if TYPE_CHECKING:
     from .backend import Backend
+
+
+_hot = hot.module() if compiled else None
 
 
 class MissingSymbolError(AttributeError):
@@ -27,6 +30,8 @@ class ForkError(RuntimeError):
 def _bind(name: str, address: int) -> Any:
     """The callable for the function `name` at `address`."""
     pointer = ffi.cast("void *", address)
+    if _hot is not None and _hot.pyacl_bind(name.encode(), pointer) == 0:
+        return getattr(_hot, name)
     if compiled and raw.pyacl_bind(name.encode(), pointer) == 0:
         return getattr(raw, name)
     prototype = cdefs.callable_prototype(name)
@@ -52,7 +57,7 @@ class Library:
 
     def _find(self, name: str) -> Any:
         if name == "launch":
-            return raw.launch if compiled else _launch
+            return (_hot or raw).launch if compiled else _launch
         if name.startswith("_"):
             raise AttributeError(name)
         prototype = cdefs.callable_prototype(name)
