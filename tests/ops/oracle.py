@@ -1,15 +1,15 @@
 """What an operator is compared with, and the inputs that are drawn for it.
 
-An oracle is a function of the operator's inputs, in the order of the prototype: torch tensors (bool, integers, float32,
-float64, complex; float16 and bfloat16 come as float32), lists of them, Python numbers for aclScalars, tuples, str, torch
-dtypes, None. It returns a tensor, an array, or a tuple of them for several outputs.
+An oracle is a function of the operator's inputs, in the order of the prototype: torch tensors (bool, integers,
+float32, float64, complex; float16 and bfloat16 come as float32), lists of them, Python numbers for aclScalars, tuples,
+str, torch dtypes, None. It returns a tensor, an array, or a tuple of them for several outputs.
 """
 
 from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass, field
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import ml_dtypes
 import numpy as np
@@ -122,7 +122,8 @@ def elementwise(low: float = -4, high: float = 4, *, special: bool = True, names
                 **scalars: tuple[float, float]) -> Callable[[Draw], list[Any]]:
     """Draws tensors that broadcast (an in-place operator's first one has the full shape) and scalars of fitting types.
 
-    `names` are the tensors' types, `scalar` the aclScalars'; `scalars` gives ranges for scalar and plain parameters by name.
+    `names` are the tensors' types, `scalar` the aclScalars'; `scalars` gives ranges for scalar and plain parameters by
+    name.
     """
     def draw(d: Draw) -> list[Any]:
         inputs = d.signature.inputs
@@ -172,7 +173,6 @@ class Oracle:
     atol: float = 1e-6
     exact: bool = False
     cases: int = 6
-    outputs: Optional[Callable[..., list[Any]]] = None  # inputs -> arrays for the outputs, where the result does not say
 
 
 def resolve(path: str) -> Callable[..., Any]:

@@ -74,7 +74,8 @@ def prepare(name: str, seed: int) -> tuple[Any, Oracle, Draw, list[Any], list[An
     """Operator, oracle, the random source, all of the prototype's values, the expected outputs."""
     operator = ops.find(name)
     oracle = oracles.find(operator)
-    assert operator is not None and oracle is not None
+    assert operator is not None
+    assert oracle is not None
     d = Draw(operator, seed)
     with np.errstate(all="ignore"):
         inputs = oracle.draw(d)

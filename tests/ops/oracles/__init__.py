@@ -1,7 +1,8 @@
 """The oracles, one module a family; each has ``ORACLES = {"Softmax": Oracle(...)}``, by operator name or oracle name.
 
-Looked up in this order: the operator's name without ``aclnn``; that without ``Inplace``; the `oracle` of its definition.
-An oracle that is the name of a function (``"torch.abs"``) and has no entry is called as it is, with the default draw.
+Looked up in this order: the operator's name without ``aclnn``; that without ``Inplace``; the `oracle` of its
+definition. An oracle that is the name of a function (``"torch.abs"``) and has no entry is called as it is, with the
+default draw.
 """
 
 from __future__ import annotations

@@ -40,6 +40,6 @@ ORACLES = {
     "torch.acosh": Oracle(torch.acosh, elementwise(1, 9)),
     "torch.add": Oracle(lambda x, y, alpha: x + y * alpha, elementwise()),
     "torch.sub": Oracle(lambda x, y, alpha: x - y * alpha, elementwise(names=NUMBERS)),
-    "torch.rsub": Oracle(lambda x, y, alpha: -(x * alpha) + y, elementwise(names=NUMBERS)),
+    "torch.rsub": Oracle(lambda x, y, alpha: torch.rsub(x, y, alpha=alpha), elementwise(names=NUMBERS)),
     "torch.nan_to_num": Oracle(torch.nan_to_num, nan_to_num),
 }
