@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import warnings
 from typing import Any, Mapping, Optional, Sequence
 
 # Command: the module that has it, and one line of help.
@@ -76,11 +77,22 @@ def _after_options(argv: Sequence[str]) -> Sequence[str]:
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Runs one command; returns the exit code and never raises for bad input."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        return _main(argv)
+
+
+def _show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
+    if not issubclass(category, ResourceWarning):  # what a failed command leaves open ends with the process
+        print(f"pyacl: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _main(argv: Optional[Sequence[str]]) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     if "--version" in argv[:1]:
-        from .bench.environment import version
+        from . import __version__
 
-        print(f"pyacl {version()}")
+        print(f"pyacl {__version__}")
         return 0
     args: Any = argparse.Namespace(traceback="--traceback" in argv)
     try:

@@ -8,6 +8,8 @@ from typing import Any, Callable
 
 import numpy as np
 
+from .. import __version__
+
 
 def environment(device: bool = True) -> dict[str, Any]:
     """The environment as JSON takes it; what cannot be found out is left out.
@@ -15,22 +17,12 @@ def environment(device: bool = True) -> dict[str, Any]:
     With `device` the backend in use is asked for the chip of the current device; it must have been initialised.
     Stands on aclrtGetSocName, aclsysGetVersionNum and aclrtGetDeviceInfo.
     """
-    found: dict[str, Any] = {"pyacl": version(), "python": platform.python_version(), "numpy": np.__version__,
+    found: dict[str, Any] = {"pyacl": __version__, "python": platform.python_version(), "numpy": np.__version__,
                              "machine": platform.machine(), "system": platform.platform(), "cpus": os.cpu_count()}
     found.update(_cpu())
     if device:
         found.update(_device())
     return found
-
-
-def version() -> str:
-    """pyacl's version; "source" where it was not installed."""
-    from importlib import metadata
-
-    try:
-        return metadata.version("pyacl-ascend")
-    except metadata.PackageNotFoundError:
-        return "source"
 
 
 def _cpu() -> dict[str, Any]:
