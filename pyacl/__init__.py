@@ -26,7 +26,10 @@ _EXPORTS = {
     "arrays": ("BoolArray", "FloatArray", "IntArray"),
     "executor": ("Executor",),
     "model": ("ExecConfig", "Model", "ModelPool"),
-    "kernel": ("ArgsHandle", "Binary", "Kernel", "LaunchConfig"),
+    "binary": ("Binary", "KernelException"),
+    "kernel": ("Kernel",),
+    "args_handle": ("ArgsHandle",),
+    "launch_config": ("LaunchConfig",),
     "op_handle": ("OpHandle", "TensorDesc", "op"),
 }
 _MODULES = ("bench", "blas", "capi", "dtypes", "emulator", "errors", "ops")
@@ -63,9 +66,12 @@ if TYPE_CHECKING:
     from . import emulator as emulator
     from . import errors as errors
     from . import ops as ops
+    from .args_handle import ArgsHandle as ArgsHandle
     from .arrays import BoolArray as BoolArray
     from .arrays import FloatArray as FloatArray
     from .arrays import IntArray as IntArray
+    from .binary import Binary as Binary
+    from .binary import KernelException as KernelException
     from .capi import BackendError as BackendError
     from .capi import EmulatorWarning as EmulatorWarning
     from .capi import ForkError as ForkError
@@ -88,10 +94,8 @@ if TYPE_CHECKING:
     from .errors import check as check
     from .event import Event as Event
     from .executor import Executor as Executor
-    from .kernel import ArgsHandle as ArgsHandle
-    from .kernel import Binary as Binary
     from .kernel import Kernel as Kernel
-    from .kernel import LaunchConfig as LaunchConfig
+    from .launch_config import LaunchConfig as LaunchConfig
     from .memory import DeviceBuffer as DeviceBuffer
     from .memory import HostBuffer as HostBuffer
     from .memory import is_pinned as is_pinned

@@ -73,8 +73,8 @@ class ArgumentList:
     def _reserve(self, size: int, what: str) -> int:
         start = -(-self.used // self.alignment) * self.alignment
         if start + size > self.capacity:
-            raise refused(f"{what} of {size} bytes does not fit: the list has {self.capacity} bytes of memory, of which "
-                          f"{self.used} are used")
+            raise refused(f"{what} of {size} bytes does not fit: the list has {self.capacity} bytes of memory, "
+                          f"{self.used} of them used")
         self.used = start + size
         return start
 
@@ -93,7 +93,7 @@ class ArgumentList:
     def take_buffer(self, argument: Argument, size: int) -> int:
         """The address of a placeholder's data."""
         if not argument.placeholder:
-            raise refused("the argument is no placeholder: only those of aclrtKernelArgsAppendPlaceHolder have a buffer")
+            raise refused("the argument has no buffer: only those of aclrtKernelArgsAppendPlaceHolder do")
         self._open("a placeholder's buffer was fetched")
         argument.data_offset = self._reserve(size, "placeholder data")
         self.buffers_taken = True

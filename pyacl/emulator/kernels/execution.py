@@ -1,7 +1,8 @@
 """Running a kernel: a launch queues one of these on a stream, and it runs every block when its turn has come.
 
 ``PYACL_EMULATOR_KERNEL_ISOLATE=1`` runs a host kernel in a child process first. If it crashes there, or hangs longer
-than its launch's time-out, that is the kernel's fault, and this process lives on; otherwise it runs here for its results.
+than its launch's time-out, that is the kernel's fault, and this process lives on; otherwise it runs here for its
+results.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def values(slots: Sequence[Slot], block: memory.Bytes, start: int, device: Devic
     for i, (slot, (offset, size)) in enumerate(zip(slots, layout(slots, start, packed))):
         if offset + size > len(block):
             raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"the kernel takes {len(slots)} arguments, but argument {i} "
-                          f"({slot.kind} {slot.dtype}) would end at {offset + size}, and the block has {len(block)} bytes")
+                          f"({slot.kind} {slot.dtype}) would end at {offset + size} in a block of {len(block)} bytes")
         raw = block[offset:offset + size]
         if slot.kind == SCALAR:
             yield raw.copy().view(slot.dtype)[0]
