@@ -1,0 +1,299 @@
+"""Operators by their graph-engine type: which aclnn operator computes them, and how their inputs and attributes map.
+
+``ge.json`` holds what each type takes, one line each::
+
+    "ReduceSum": "x:7, axes!:2 -> y:7; keep_dims: bool = False"
+
+a name, ``?`` optional, ``*`` any number of tensors, ``!`` read as values (a shape, axes), ``:n`` the data types that
+tensor may have; then the outputs; then the attributes with their kinds and defaults (none: required). `ge` (in
+`ge_table`) says which aclnn operator stands behind a type and with which arguments: a function whose parameters are
+called as the type's inputs, outputs and attributes.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import keyword
+import re
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Callable, Iterator, Mapping, Optional
+
+import numpy as np
+
+from ...capi import ffi, lib
+from .. import handles
+from ..failure import Failure
+from . import registry
+from .executor import Plan
+from .registry import Operator
+from .signature import CONVERTERS, Signature
+from .signature import Parameter as _Parameter
+from .tensor import BoolArray, FloatArray, IntArray, Scalar, Tensor, TensorList
+from .types import Dtype, name, parse
+
+REQUIRED = object()
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A declared input or output."""
+
+    name: str
+    optional: bool
+    many: bool
+    value: bool
+    dtypes: frozenset[Dtype]
+    group: str  # slots with the same types share one
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A declared attribute; `default` is REQUIRED where there is none."""
+
+    name: str
+    kind: str
+    default: Any
+
+
+class GeOperator:
+    """A type: its declaration, and the aclnn operator behind it with a function that gives its arguments."""
+
+    def __init__(self, type: str, declaration: str, operator: Callable[[], Operator], arguments: Callable[..., Any],
+                 mixed: bool, bounds: Optional[Callable[..., Any]] = None) -> None:
+        self.type = type
+        self.declaration = declaration
+        self.inputs, self.outputs, self.attributes = _parse(declaration)
+        self.operator = operator
+        self.mixed = mixed  # whether tensors that may have the same types may differ in them
+        self._arguments = arguments
+        self._bounds = bounds
+
+    def attribute_values(self, given: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
+        """All attributes' values; fails with ACL_ERROR_OP_ATTR_NOT_MATCH for a wrong, unknown or missing one."""
+        known = {a.name: a for a in self.attributes}
+        values = {a.name: a.default for a in self.attributes}
+        for attribute, (kind, value) in given.items():
+            if attribute.startswith("_"):  # private to the graph engine
+                continue
+            if attribute not in known:
+                has = ", ".join(known) or "none"
+                raise Failure(lib.ACL_ERROR_OP_ATTR_NOT_MATCH, f"{self.type} has no attribute {attribute}, only {has}")
+            want = known[attribute].kind
+            if kind != want and {kind, want} != {"int", "data_type"} and not (value == () and kind.startswith("list")):
+                raise Failure(lib.ACL_ERROR_OP_ATTR_NOT_MATCH, f"{self.type}: attribute {attribute} is {want}, but was "
+                                                               f"set as {kind} {value!r}")
+            values[attribute] = value
+        missing = [n for n, v in values.items() if v is REQUIRED]
+        if missing:
+            raise Failure(lib.ACL_ERROR_OP_ATTR_NOT_MATCH, f"{self.type} needs the attribute {', '.join(missing)}")
+        return values
+
+    def plan(self, inputs: dict[str, Any], outputs: dict[str, Any], attributes: dict[str, Any]) -> Plan:
+        """The aclnn operator's plan for these tensors; what it refuses is refused with its words."""
+        operator = self.operator()
+        with self._raw(operator, {**outputs, **inputs, **attributes}, list(outputs.values())) as raw:
+            return Plan(operator, raw)
+
+    def infer(self, inputs: dict[str, Any], outputs: dict[str, Any],
+              attributes: dict[str, Any]) -> tuple[list[Any], list[Dtype]]:
+        """The outputs' shapes and types; a dimension that follows from the data is a pair, its bounds."""
+        operator = self.operator()
+        values = {**outputs, **inputs, **attributes}
+        with self._raw(operator, values, []) as raw:
+            given = [CONVERTERS[p.kind](r, p.name) for p, r in zip(operator.signature.parameters, raw) if "i" in p.role]
+        result = operator.result(*given) if operator.result is not None else None
+        if self._bounds is not None:
+            shapes = _call(self._bounds, values)
+        elif operator.shape is not None:
+            shapes = operator.shape(*given)
+        else:
+            raise NotImplementedError(f"shape inference of {self.type}")
+        if not isinstance(shapes, list) and (not shapes or not (shapes[0] is None or isinstance(shapes[0], tuple))):
+            shapes = [shapes]
+        return list(shapes), list(result) if isinstance(result, tuple) else [result] * len(shapes)
+
+    @contextmanager
+    def _raw(self, operator: Operator, values: dict[str, Any], outputs: list[Any]) -> Iterator[tuple[Any, ...]]:
+        """The aclnn operator's arguments as C would give them, for the time of one call."""
+        arguments = _call(self._arguments, values)
+        feed, results = iter(arguments if isinstance(arguments, tuple) else (arguments,)), iter(outputs)
+        lent: list[int] = []
+        kept: list[Any] = []
+        try:
+            yield tuple(_lend(p.kind, next(results, None) if p.role == "o" else next(feed, None), lent, kept)
+                        for p in operator.signature.parameters)
+        finally:
+            for number in lent:
+                handles.drop(number)
+
+
+def _call(function: Callable[..., Any], values: dict[str, Any]) -> Any:
+    """Calls a function with the values that its parameters name (``else_`` for ``else``)."""
+    names = [p.rstrip("_") if keyword.iskeyword(p.rstrip("_")) else p for p in inspect.signature(function).parameters]
+    return function(*[values[n] for n in names])
+
+
+def _lend(kind: str, value: Any, lent: list[int], kept: list[Any]) -> Any:
+    """A Python value as the C value that an operator's parameter of this kind takes, for the time of one call."""
+    if kind == "plain":
+        return 0 if value is None else value
+    if kind == "dtype":
+        return lib.ACL_DT_UNDEFINED if value is None else value
+    if value is None:
+        return ffi.NULL
+    if kind == "text":
+        kept.append(ffi.new("char[]", value.encode()))
+        return kept[-1]
+    if kind == "scalar" and not isinstance(value, np.generic):
+        value = np.asarray(value, np.bool_ if isinstance(value, bool) else np.int64 if isinstance(value, int)
+                           else np.float32)[()]
+    made: Any
+    if kind == "tensor":
+        made = value
+    elif kind == "tensors":
+        made = TensorList((), tuple(value))
+    elif kind == "scalar":
+        made = Scalar(value)
+    else:
+        made = _ARRAYS[kind](tuple(int(v) for v in value) if kind == "ints" else tuple(value))
+    lent.append(handles.new(made))
+    return handles.pointer(lent[-1])
+
+
+_ARRAYS: dict[str, Any] = {"ints": IntArray, "bools": BoolArray, "floats": FloatArray}
+
+
+# Declarations
+
+@cache
+def _declarations() -> tuple[list[str], dict[str, str]]:
+    table = json.loads((Path(__file__).parent / "ge.json").read_text())
+    return table["dtypes"], table["operators"]
+
+
+def _parse(declaration: str) -> tuple[tuple[Slot, ...], tuple[Slot, ...], tuple[Attribute, ...]]:
+    tensors, *attributes = declaration.split(";")
+    inputs, _, outputs = tensors.partition("->")
+    return _slots(inputs), _slots(outputs), tuple(_attribute(a) for a in attributes)
+
+
+def _slots(text: str) -> tuple[Slot, ...]:
+    found = []
+    for m in re.finditer(r"(\w+)([?*!]*):(\d+)", text):
+        dtypes = parse(_declarations()[0][int(m[3])])
+        found.append(Slot(m[1], "?" in m[2], "*" in m[2], "!" in m[2], dtypes, m[3]))
+    return tuple(found)
+
+
+def _attribute(text: str) -> Attribute:
+    head, equals, default = text.partition("=")
+    attribute, _, kind = head.partition(":")
+    value: Any = ast.literal_eval(default.strip()) if equals else REQUIRED
+    return Attribute(attribute.strip(), kind.strip(), tuple(value) if isinstance(value, list) else value)
+
+
+# The table
+
+_operators: dict[str, GeOperator] = {}
+_lock = threading.RLock()
+_loaded = False
+
+
+def ge(types: str, operator: str, arguments: Callable[..., Any], mixed: bool = False,
+       bounds: Optional[Callable[..., Any]] = None) -> None:
+    """Says that the aclnn `operator` computes these `types` with the arguments that `arguments` gives.
+
+    `bounds`, for types whose output shape follows from the data, gives each output's shape with pairs for what is not
+    known: the smallest and the largest it can be.
+    """
+    def behind() -> Operator:
+        found = registry.find(operator)
+        if found is None:
+            raise NotImplementedError(operator)
+        return found
+
+    for type in types.split():
+        _operators[type] = GeOperator(type, _declarations()[1][type], behind, arguments, mixed, bounds)
+
+
+def ge_compute(types: str, compute: Callable[..., Any], arguments: Callable[..., Any], parameters: str,
+               mixed: bool = False, **rules: Any) -> None:
+    """Defines types that no aclnn operator computes; `rules` are those of `registry.define`.
+
+    `parameters` are those of `compute`, then the outputs: ``"tensor plain -> tensor"``.
+    """
+    for type in types.split():
+        operator = _Own(type, compute, rules.get("shape"), rules.get("result"),
+                        **{k: v for k, v in rules.items() if k not in ("shape", "result")})
+        inputs, _, outputs = parameters.partition("->")
+        operator.declared = Signature(type, tuple(
+            _Parameter(f"{role}{i}", kind, role, frozenset(), True)
+            for role, kinds in (("i", inputs), ("o", outputs)) for i, kind in enumerate(kinds.split())))
+        _operators[type] = GeOperator(type, _declarations()[1][type], lambda made=operator: made,  # type: ignore[misc]
+                                      arguments, mixed)
+
+
+class _Own(Operator):
+    """An operator without an aclnn prototype."""
+
+    declared: Signature
+
+    @property
+    def signature(self) -> Signature:
+        return self.declared
+
+    def allowed(self, parameter: str) -> Any:
+        return frozenset()
+
+
+def load() -> None:
+    """Reads the table."""
+    global _loaded
+    if not _loaded:
+        with _lock:
+            if not _loaded:
+                from . import ge_table  # noqa: F401
+
+                _loaded = True
+
+
+def find(type: str) -> Optional[GeOperator]:
+    """The emulation of an operator type, None if there is none."""
+    load()
+    return _operators.get(type)
+
+
+def types() -> list[str]:
+    """All emulated types."""
+    load()
+    return sorted(_operators)
+
+
+def tensor(dtype: int, shape: tuple[int, ...], format: int) -> Tensor:
+    """A dense tensor without an address; ACL_ERROR_UNSUPPORTED_DATA_TYPE for a type that is not emulated."""
+    found = Tensor(shape, dtype, format=format)
+    if found.dtype is None:
+        raise Failure(lib.ACL_ERROR_UNSUPPORTED_DATA_TYPE, f"aclDataType {dtype} is not emulated")
+    return found
+
+
+def check_types(operator: GeOperator, tensors: list[tuple[Slot, Tensor]]) -> None:
+    """Refuses types that are not declared, and different ones where a type wants them to be equal."""
+    groups: dict[str, tuple[Slot, Tensor]] = {}
+    for slot, found in tensors:
+        if slot.dtypes and found.dtype not in slot.dtypes:
+            takes = ", ".join(sorted(name(d) for d in slot.dtypes))
+            raise Failure(lib.ACL_ERROR_UNSUPPORTED_DATA_TYPE, f"{operator.type}: {slot.name} has the type "
+                                                               f"{name(found.dtype)}; it takes {takes}")
+        if operator.mixed or len(slot.dtypes) < 2 or slot.value:
+            continue
+        first, other = groups.setdefault(slot.group, (slot, found))
+        if other.dtype != found.dtype:
+            raise Failure(lib.ACL_ERROR_UNSUPPORTED_DATA_TYPE, f"{operator.type}: {first.name} has the type "
+                          f"{name(other.dtype)}, {slot.name} {name(found.dtype)}; they must be equal")
