@@ -84,6 +84,14 @@ class Attributes:
         value = _value(raw)
         return self._looked_up(value) if strings else value
 
+    def raw(self, name: str) -> memoryview:
+        """An attribute's AttrDef, as the file has it."""
+        return self._raw[name][0]
+
+    def nested(self) -> Attributes:
+        """Empty attributes that share these ones' tables of names."""
+        return Attributes(self._names)
+
     def integer(self, name: str, default: int = 0) -> int:
         value = self.get(name, default)
         return value if isinstance(value, int) else default
