@@ -48,7 +48,7 @@ def _fail(text: str) -> Failure:
     return Failure(lib.ACL_ERROR_GE_PARAM_INVALID, text)
 
 
-def compile_model(model: Union[str, "os.PathLike[str]", "ModelProto"], options: Optional[Options] = None) -> list[Any]:
+def compile_model(model: Union[str, os.PathLike[str], ModelProto], options: Optional[Options] = None) -> list[Any]:
     """The parts of an .om, to be written one after another. `Failure` says what does not fit."""
     options = options or Options()
     proto = onnx_graph.load(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
@@ -100,7 +100,7 @@ def compile_model(model: Union[str, "os.PathLike[str]", "ModelProto"], options: 
     ], operators=len(skeleton.graph.node))
 
 
-def compile_file(model: Union[str, "os.PathLike[str]"], output: Union[str, "os.PathLike[str]"],
+def compile_file(model: Union[str, os.PathLike[str]], output: Union[str, os.PathLike[str]],
                  options: Optional[Options] = None) -> str:
     """Compiles a file; returns the path written, which ends in ``.om``."""
     path = os.fspath(output)
@@ -152,7 +152,7 @@ def _input_shapes(values: Sequence[ValueInfoProto],
         given = options.input_shape.get(value.name)
         if given is None:
             if own is None:
-                raise _fail(f"the rank of input {value.name} is not in the model: give --input_shape=\"{value.name}:...\"")
+                raise _fail(f"the model does not say the rank of input {value.name}: give it with --input_shape")
             shapes[value.name] = own
             continue
         if own is not None and (len(own) != len(given) or any(
@@ -363,8 +363,8 @@ def parse_gears(text: str) -> list[tuple[int, ...]]:
 
 # Options of atc that steer how a real compiler makes kernels; an emulated model has none.
 _IGNORED = ("precision_mode", "precision_mode_v2", "op_select_implmode", "optypelist_for_implmode", "op_precision_mode",
-            "log", "output_type", "op_debug_level", "op_compiler_cache_mode", "op_compiler_cache_dir", "buffer_optimize",
-            "enable_small_channel", "fusion_switch_file", "auto_tune_mode", "debug_dir", "core_type", "aicore_num",
+            "log", "output_type", "op_debug_level", "op_compiler_cache_mode", "op_compiler_cache_dir",
+            "buffer_optimize", "enable_small_channel", "fusion_switch_file", "auto_tune_mode", "debug_dir", "core_type", "aicore_num",
             "modify_mixlist", "keep_dtype", "host_env_os", "host_env_cpu", "deterministic", "check_report",
             "input_fp16_nodes", "is_input_adjust_hw_layout", "is_output_adjust_hw_layout", "virtual_type",
             "op_name_map", "compression_optimize_conf", "sparsity", "atomic_clean_policy", "external_weight",
@@ -400,7 +400,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     option("out_nodes", default="", metavar="NODE:I;...", help="where the model ends")
     option("insert_op_conf", default="", metavar="FILE", help="AIPP settings")
     for name in _IGNORED:
-        option(name, help=__import__("argparse").SUPPRESS)
+        option(name, help="==SUPPRESS==")
     parser.set_defaults(run=run)
     return parser
 

@@ -127,7 +127,7 @@ def _table(body: memoryview, wide: bool) -> list[Partition]:
     return partitions
 
 
-def read(path: Union[str, "os.PathLike[str]"]) -> bytes:
+def read(path: Union[str, os.PathLike[str]]) -> bytes:
     """A model file's bytes; 145002 if it cannot be read."""
     try:
         with open(path, "rb") as file:
@@ -136,7 +136,7 @@ def read(path: Union[str, "os.PathLike[str]"]) -> bytes:
         raise Failure(lib.ACL_ERROR_GE_EXEC_MODEL_PATH_INVALID, f"the model file cannot be read: {error}") from None
 
 
-def open_mapped(path: Union[str, "os.PathLike[str]"]) -> Any:
+def open_mapped(path: Union[str, os.PathLike[str]]) -> Any:
     """A model file mapped into memory, for looking at files of any size; 145002 if it cannot be read."""
     try:
         with open(path, "rb") as file:

@@ -120,7 +120,7 @@ def describe(data: Any) -> ModelInfo:
     return of_container(container.parse(data))
 
 
-def describe_file(path: Union[str, "os.PathLike[str]"]) -> ModelInfo:
+def describe_file(path: Union[str, os.PathLike[str]]) -> ModelInfo:
     return describe(container.read(path))
 
 

@@ -66,7 +66,7 @@ def dtype_of(value: ValueInfoProto) -> int:
     """A value's ACL data type."""
     found = ACL_OF_ONNX.get(value.type.tensor_type.elem_type)
     if found is None or found == lib.ACL_STRING:
-        raise Failure(lib.ACL_ERROR_GE_DATATYPE_INVALID, f"{value.name} is not a tensor of numbers: CANN has no such input")
+        raise Failure(lib.ACL_ERROR_GE_DATATYPE_INVALID, f"{value.name} is not a tensor of numbers, as CANN wants")
     return found
 
 

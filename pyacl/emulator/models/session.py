@@ -40,7 +40,7 @@ def require() -> Any:
     return onnxruntime
 
 
-def open_model(model: Union["ModelProto", bytes, memoryview], weights: Any = b"") -> Any:
+def open_model(model: Union[ModelProto, bytes, memoryview], weights: Any = b"") -> Any:
     """An `onnxruntime.InferenceSession` of a graph whose large weights are in a block of bytes."""
     ort, onnx = require(), onnx_graph.require()
     if isinstance(model, (bytes, memoryview)):
