@@ -28,6 +28,8 @@ def aclrtDestroyContext(context: Any) -> None:
     if found.primary:
         raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, "the default context is not destroyed by aclrtDestroyContext but "
                       "by the last aclrtResetDevice")
+    for stream in list(found.streams):
+        stream.finish(what="aclrtDestroyContext")
     found.release()
 
 

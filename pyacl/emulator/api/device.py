@@ -8,6 +8,7 @@ from typing import Any
 from ...capi import ffi, lib
 from .. import failure, handles
 from ..failure import Failure
+from ..machine import callback as _callback
 from ..machine import context as _context
 from ..machine import cores, options, process, settings, timeouts
 from ..machine import device as _device
@@ -106,25 +107,16 @@ def _synchronize(timeout: int, what: str) -> None:
         raise fault
 
 
-def synchronize(device: _device.Device) -> None:
-    """Waits for all work of a device; its faults stay for the streams' own synchronisation."""
-    for context in list(device.contexts):
-        for stream in list(context.streams):
-            stream.finish(what="a wait for the device")
-
-
 def aclrtDeviceTaskAbort(deviceId: int, timeout: int) -> None:
     if timeout > 36 * 60 * 1000:
         raise arguments.refused(f"the timeout is {timeout} ms: at most 36 minutes")
     device = _device.get(deviceId)
-    from ..machine import callback
-
     for stage in (lib.ACL_RT_DEVICE_TASK_ABORT_PRE, lib.ACL_RT_DEVICE_TASK_ABORT_POST):
         if stage == lib.ACL_RT_DEVICE_TASK_ABORT_POST:
             for context in list(device.contexts):
                 for stream in list(context.streams):
                     stream.abort()
-        for call in list(callback.abort_callbacks.values()):
+        for call in list(_callback.abort_callbacks.values()):
             code = call(deviceId, stage, timeout)
             if code:
                 raise Failure(lib.ACL_ERROR_RT_TASK_ABORT_STOP, f"an abort callback returned {code}")

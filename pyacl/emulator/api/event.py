@@ -6,7 +6,7 @@ from typing import Any
 
 from ...capi import lib
 from .. import handles
-from ..failure import Failure
+from ..failure import Failure, not_emulated
 from ..machine import context as _context
 from ..machine import scheduler, settings, timeouts
 from ..machine import stream as _stream
@@ -73,7 +73,7 @@ def _external(flag: int, stream: _stream.Stream) -> None:
         raise arguments.invalid(f"there is no flag {flag}")
     if stream.capture is None:
         raise Failure(lib.ACL_ERROR_RT_STREAM_NOT_CAPTURED, f"{stream!r} is not being captured, so nothing is external")
-    raise Failure(lib.ACL_ERROR_API_NOT_SUPPORT, "not emulated: external events of a capture")
+    raise not_emulated("external events of a capture")
 
 
 def _wait(stream: Any, event: Any, seconds: float, function: str) -> None:

@@ -78,15 +78,9 @@ def aclrtFree(devPtr: Any) -> None:
 def aclrtFreeWithDevSync(devPtr: Any) -> None:
     address = arguments.address(devPtr, "devPtr")
     region = memory.allocation(address, memory.DEVICE_SOURCES, "aclrtFreeWithDevSync")
-    _wait_for_device(region.device or _context.current().device)
+    current = _context.current().device
+    (region.device or current).finish()
     memory.free(address)
-
-
-def _wait_for_device(where: device.Device) -> None:
-    _context.current()
-    for context in list(where.contexts):
-        for stream in list(context.streams):
-            stream.finish(what="a free that waits for the device")
 
 
 def _allocate_host(out: Any, size: int, source: str) -> None:
@@ -115,7 +109,7 @@ def aclrtFreeHost(hostPtr: Any) -> None:
 def aclrtFreeHostWithDevSync(hostPtr: Any) -> None:
     address = arguments.address(hostPtr, "hostPtr")
     memory.allocation(address, memory.HOST_SOURCES, "aclrtFreeHostWithDevSync")
-    _wait_for_device(_context.current().device)
+    _context.current().device.finish()
     memory.free_host(address)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 from ...capi import ffi, lib
 from .. import handles
-from ..failure import Failure
+from ..failure import not_emulated
 from ..machine import context as _context
 from ..machine import cores, model_streams
 from ..machine import stream as _stream
@@ -253,7 +253,7 @@ def aclrtActiveStream(activeStream: Any, stream: Any) -> None:
     active, own = named(activeStream), named(stream)
     for each in (active, own):
         model_streams.require_bound(each, "aclrtActiveStream")
-    raise Failure(lib.ACL_ERROR_API_NOT_SUPPORT, "not emulated: aclrtActiveStream")
+    raise not_emulated("aclrtActiveStream")
 
 
 def aclrtSwitchStream(leftValue: Any, cond: int, rightValue: Any, dataType: int, trueStream: Any, falseStream: Any,
@@ -262,7 +262,7 @@ def aclrtSwitchStream(leftValue: Any, cond: int, rightValue: Any, dataType: int,
         raise arguments.refused("falseStream must be NULL")
     for each in (named(trueStream), named(stream)):
         model_streams.require_bound(each, "aclrtSwitchStream")
-    raise Failure(lib.ACL_ERROR_API_NOT_SUPPORT, "not emulated: aclrtSwitchStream")
+    raise not_emulated("aclrtSwitchStream")
 
 
 def aclrtSetStreamResLimit(stream: Any, type: int, value: int) -> None:

@@ -33,10 +33,10 @@ class Context:
         self.handle = handles.new(self)
         device.contexts.append(self)
 
-    def release(self, wait: bool = True) -> None:
-        """Frees the context and all its streams, after their work unless told otherwise."""
+    def release(self) -> None:
+        """Frees the context and all its streams."""
         for stream in list(self.streams):
-            stream.release(wait)
+            stream.release(wait=False)
         self.alive = False
         if self in self.device.contexts:
             self.device.contexts.remove(self)
@@ -129,18 +129,22 @@ def reset_device(device_id: int, force: bool) -> None:
     """aclrtResetDevice and aclrtResetDeviceForce; at no reference everything of the device goes."""
     refuse_inside_callback()
     device = _device.get(device_id)
+    if not device.references:
+        raise Failure(lib.ACL_ERROR_RT_CONTEXT_NULL, f"device {device_id} is reset more often than it was set")
+    _device.announce(device, lib.ACL_RT_DEVICE_STATE_RESET_PRE)
+    if device.references == 1 and not force:
+        device.finish()  # outside the lock: its work may need a thread that sets the device
     with _lock:
-        if not device.references:
-            raise Failure(lib.ACL_ERROR_RT_CONTEXT_NULL, f"device {device_id} is reset more often than it was set")
-        _device.announce(device, lib.ACL_RT_DEVICE_STATE_RESET_PRE)
         device.references = 0 if force else device.references - 1
         if not device.references:
             device.release()
-        _device.announce(device, lib.ACL_RT_DEVICE_STATE_RESET_POST)
+    _device.announce(device, lib.ACL_RT_DEVICE_STATE_RESET_POST)
 
 
 def release_all() -> None:
     """Every device as before its first use (aclFinalize)."""
+    for device in _device.devices:
+        device.finish()
     with _lock:
         for device in _device.devices:
             device.release()

@@ -82,6 +82,12 @@ class Device:
         """How many cores of an aclrtDevResLimitType the hardware has."""
         return self.soc.aicores if kind == lib.ACL_RT_DEV_RES_CUBE_CORE else self.soc.vector_cores
 
+    def finish(self) -> None:
+        """Waits for the work of all streams; faults stay for whoever synchronises."""
+        for context in list(self.contexts):
+            for stream in list(context.streams):
+                stream.finish(what=f"a wait for device {self.id}")
+
     def release(self) -> None:
         """Drops everything that hangs on the device: contexts and their streams, and all memory."""
         for context in list(self.contexts):
