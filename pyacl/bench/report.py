@@ -68,14 +68,15 @@ def _where(environment: Mapping[str, Any]) -> str:
     return ", ".join(p for p in parts if p) + "."
 
 
-def add_output_options(parser: argparse.ArgumentParser) -> None:
+def add_output_options(parser: argparse.ArgumentParser, iters: int = 1000, batch: int = 10) -> None:
     """The options that every measuring command has: where results go, and how many calls are made."""
     group = parser.add_argument_group("measuring")
-    group.add_argument("--iters", type=positive, metavar="N", help="calls to time (default 1000)")
+    group.add_argument("--iters", type=positive, metavar="N", help=f"calls to time (default {iters})")
     group.add_argument("--warmup", type=natural, metavar="N",
                        help="calls before that; by default until times are stable")
     group.add_argument("--batch", type=positive, metavar="N",
-                       help="calls for each synchronise; every sample is one batch's mean (default 10)")
+                       help=f"calls for each synchronise; every sample is one batch's mean (default {batch})")
+    group.add_argument("--device", type=natural, default=0, metavar="ID", help="which device (default 0)")
     group = parser.add_argument_group("output")
     group.add_argument("--json", metavar="FILE", help="write results with all samples and the environment")
     group.add_argument("--csv", metavar="FILE", help="write the summaries")
