@@ -16,8 +16,8 @@ from .failure import guard, not_emulated
 
 # One module of api/ for each file of cdefs/ that is emulated.
 MODULES = (
-    "base", "device", "context", "stream", "event", "notify", "label", "callback", "memory", "data_buffer",
-    "tensor_desc", "allocator", "kernel", "model", "graph", "op", "op_compiler", "cblas", "dump", "prof", "platform",
+    "base", "device", "context", "stream", "event", "notify", "label", "callback", "memory", "memory_copy",
+    "memory_virtual", "memory_pool", "data_buffer", "tensor_desc", "allocator", "kernel", "model", "graph", "op", "op_compiler", "cblas", "dump", "prof", "platform",
     "aclnn",
 )
 

@@ -157,29 +157,30 @@ def window_of(address: int) -> str:
 
 
 def malloc(device: Device, nbytes: int, source: str = "aclrtMalloc", padding: Optional[int] = None,
-           page: int = 0) -> Region:
+           page: int = 0, charged: bool = True) -> Region:
     """A new allocation on `device`, 64-byte aligned, rounded up to 32 bytes and padded as aclrtMalloc does.
 
-    `page` is the page size it is charged by; 0 for normal pages. Fails when the device's memory does not suffice.
+    `page` is the page size it is charged by; 0 for normal pages. Fails when the device's memory does not suffice. Not
+    `charged` for what somebody else (a pool) has paid.
     """
     size = round_up(nbytes, 32) + (device.soc.tail_padding if padding is None else padding)
-    charged = round_up(size, page or 64)
+    price = round_up(size, page or 64) if charged else 0
     with device.lock:
-        if charged > device.capacity:
+        if price > device.capacity:
             raise Failure(lib.ACL_ERROR_RT_MEMORY_ALLOCATION, f"{source}: {nbytes} bytes are more than device "
                           f"{device.id} has ({device.capacity})")
         address = None
-        if device.used + charged <= device.capacity:
+        if device.used + price <= device.capacity:
             address = device.arena().take(size)
         if address is None:
             raise Failure(lib.ACL_ERROR_RT_DEVICE_OOM, f"{source}: {nbytes} bytes asked for, but device "
                           f"{device.id} has {device.capacity - device.used} of {device.capacity} bytes free")
-        device.used += charged
+        device.used += price
         device.peak = max(device.peak, device.used)
         arena = device.arena()
     start = address - arena.base
     region = Region(address, size, nbytes, "device", device, source, arena.bytes[start:start + size])
-    region.charged = charged
+    region.charged = price
     device.regions[address] = region
     return add(region)
 
@@ -213,6 +214,7 @@ def allocation(address: int, sources: tuple[str, ...], function: str) -> Region:
 DEVICE_SOURCES = ("aclrtMalloc", "aclrtMallocAlign32", "aclrtMallocCached", "aclrtMallocWithCfg",
                   "aclrtMallocForTaskScheduler", "aclrtMemAllocManaged")
 HOST_SOURCES = ("aclrtMallocHost", "aclrtMallocHostWithCfg")
+REGISTERED = "aclrtHostRegister"
 
 
 def free(address: int) -> None:
@@ -240,9 +242,26 @@ def free_host(address: int) -> None:
     release(allocation(address, HOST_SOURCES, "aclrtFreeHost"))
 
 
+def registered(address: int, nbytes: int, mapped: bool) -> Region:
+    """A region over the user's own host memory, not yet known."""
+    region = Region(address, nbytes, nbytes, "host", None, REGISTERED, view(address, nbytes))
+    region.mapped = mapped
+    return region
+
+
 def view(address: int, nbytes: int) -> Bytes:
     """Any readable memory as an array, unchecked."""
     return np.frombuffer(ffi.buffer(ffi.cast("char *", address), nbytes), np.uint8)
+
+
+def charge(device: Device, nbytes: int, source: str) -> None:
+    """Takes memory off a device's account; fails when it has not so much."""
+    with device.lock:
+        if device.used + nbytes > device.capacity:
+            raise Failure(lib.ACL_ERROR_RT_DEVICE_OOM, f"{source}: {nbytes} bytes asked for, but device "
+                          f"{device.id} has {device.capacity - device.used} of {device.capacity} bytes free")
+        device.used += nbytes
+        device.peak = max(device.peak, device.used)
 
 
 def page_for(policy: int, nbytes: int) -> int:
