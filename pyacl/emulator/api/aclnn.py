@@ -370,7 +370,8 @@ def _with_workspace(task: Callable[[], None], address: int, nbytes: int, name: s
 def phase(name: str) -> Optional[Callable[..., Any]]:
     """The function behind ``aclnnFooGetWorkspaceSize`` or ``aclnnFoo``; None if that is no phase of an operator."""
     if cdefs.operator(name) is not None:
-        return _phase_two
+        # A second phase that is declared itself has parameters of its own.
+        return _phase_two if cdefs.prototype(name) is None else None
     if name.endswith(_FIRST) and cdefs.operator(name[:-len(_FIRST)]) is not None:
         return _phase_one(name[:-len(_FIRST)])
     return None
