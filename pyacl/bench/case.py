@@ -14,15 +14,13 @@ from typing import Any, Mapping, Optional, Sequence, Union
 import ml_dtypes  # noqa: F401  registers bfloat16 and others with numpy
 import numpy as np
 
+from ..arguments import plan
 from ..capi import Prototype, cdefs
 from ..cli import CommandError
 from . import operators
 
 Shape = tuple[int, ...]
 ShapeOrList = Union[Shape, list[Shape]]
-
-_OUTPUT_NAME = re.compile(r"(out|output|result|z)$|Out(Optional)?$|^out[A-Z]")
-
 
 @dataclass
 class Case:
@@ -107,19 +105,11 @@ def is_tensor(type_name: str) -> bool:
 
 
 def roles(proto: Prototype) -> tuple[list[str], list[str], list[str]]:
-    """The names of a prototype's input tensors, output tensors, and outputs that are inputs too."""
-    inputs, outputs, inplace = [], [], []
-    for p in proto.params:
-        if not is_tensor(p.type):
-            continue
-        if p.name.endswith("Ref"):
-            inplace.append(p.name)
-        elif (not p.type.startswith("const") and not p.type.startswith("aclTensorList")) or (
-                _OUTPUT_NAME.search(p.name) and p is not proto.params[0]):
-            outputs.append(p.name)
-            continue
-        inputs.append(p.name)
-    return inputs, outputs + inplace, inplace
+    """The names of a prototype's input tensors, output tensors, and those that are both; inputs include the latter."""
+    found = plan(proto.name)
+    inputs = [proto.params[i].name for i in found.inputs]
+    outputs = [proto.params[i].name for i in found.outputs]
+    return inputs, outputs, [n for n in outputs if n in inputs]
 
 
 def build(name: str, shape: str, dtype: str, values: Mapping[str, Any]) -> Case:

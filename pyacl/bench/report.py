@@ -27,7 +27,7 @@ def show(results: Sequence[Result], environment: Mapping[str, Any], peaks: Optio
     group = None
     for i, result in enumerate(results):
         if result.group and result.group != group:
-            rows.append([result.group])
+            rows.append([result.group + ("   (result agrees with the reference)" if result.check == "ok" else "")])
         group = result.group
         label = result.label
         for series in sorted(result.series, key=lambda s: (_SERIES.index(s) if s in _SERIES else 9, s)):
