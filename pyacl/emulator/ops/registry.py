@@ -17,7 +17,7 @@ from .types import parse
 Rule = Callable[..., Any]
 
 # Modules of this package that define operators; loaded when an operator is first looked up.
-FAMILIES = ("unary", "binary", "foreach")
+FAMILIES = ("unary", "binary", "foreach", "attention")
 
 
 @dataclass
