@@ -47,7 +47,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(code: str, **variables: object) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("ASCEND", "PYACL"))}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("ASCEND", "PYACL", "LD_LIBRARY"))}
     if "PYACL_CFFI" in os.environ:
         environment["PYACL_CFFI"] = os.environ["PYACL_CFFI"]
     environment.update({k: str(v) for k, v in variables.items()})
