@@ -199,6 +199,10 @@ def test_every_function_that_is_not_emulated_fails_by_name(exported: Path) -> No
             # Zeros for whatever the parameters are; nobody reads them.
             code = ffi.cast(f"int(*)({', '.join(['long'] * 200)})", backend.active().symbol(name))(*[0] * 200)
             text = lib.aclGetRecentErrMsg()
+            if cdefs.prototype(name) is None:  # a second phase: it has no executor to run
+                assert code != 0, name
+                assert text != ffi.NULL, name
+                continue
             assert code == lib.ACL_ERROR_API_NOT_SUPPORT, (name, code)
             # Of an operator's first phase the operator's name is enough.
             operator = name[:-len("GetWorkspaceSize")] if name.endswith("GetWorkspaceSize") else name
