@@ -34,7 +34,7 @@ def second_types(_: Any, x: Any) -> Any:
 
 
 def spread(value: Any, count: int) -> list[Any]:
-    """One operand for each of `count` members: a list or ScalarList as it is, one number for all, a tensor's elements."""
+    """One operand for each of `count` members: a list or ScalarList, a tensor's elements, one number for all."""
     if isinstance(value, (list, tuple)):
         return list(value)
     if isinstance(value, np.ndarray):
@@ -77,10 +77,6 @@ def check(*inputs: Any) -> None:
 def foreach(names: str, function: Callable[..., Any], oracle: str, **rest: Any) -> None:
     define(" ".join(f"Foreach{n}" for n in names.split()), each(function),
            **{"shape": shapes, "result": types, "check": check, "oracle": f"each {oracle}", **rest})
-
-
-def log_of_each(x: Any) -> Any:
-    return np.log(x)
 
 
 def divide(x: Any, y: Any) -> Any:
@@ -130,7 +126,7 @@ def unscale(grads: Arrays, found: Any, inverse: Any) -> Any:
     return [g * inverse.reshape(-1)[0] for g in grads] + [found if finite else np.ones_like(found)]
 
 
-for _name, _function, _oracle in (
+_UNARY: list[tuple[str, Any, str]] = [
     ("Abs", np.absolute, "torch.abs"), ("Acos ACosInplace", np.arccos, "torch.acos"), ("Asin", np.arcsin, "torch.asin"),
     ("Atan", np.arctan, "torch.atan"), ("Copy", np.copy, "torch.clone"), ("Cos", np.cos, "torch.cos"),
     ("Cosh", np.cosh, "torch.cosh"), ("Erf", special.erf, "torch.erf"), ("Erfc", special.erfc, "torch.erfc"),
@@ -140,12 +136,13 @@ for _name, _function, _oracle in (
     ("Sigmoid", unary.sigmoid, "torch.sigmoid"), ("Sign", np.sign, "torch.sign"), ("Sin", np.sin, "torch.sin"),
     ("Sinh", np.sinh, "torch.sinh"), ("Sqrt", np.sqrt, "torch.sqrt"), ("Tan", np.tan, "torch.tan"),
     ("Tanh", np.tanh, "torch.tanh"), ("ZeroInplace", np.zeros_like, "torch.zeros_like"),
-):
+]
+for _name, _function, _oracle in _UNARY:
     foreach(_name, _function, _oracle)
 
 foreach("AddList AddListV2 AddListInplace", binary.add, "torch.add")
 foreach("SubList SubListV2 SubListInplace", binary.sub, "torch.sub")
-for _name, _function, _oracle, _forms in (
+_FORMS: list[tuple[str, Any, str, str]] = [
     ("Add", np.add, "torch.add", "Scalar ScalarV2 ScalarList"),
     ("Sub", np.subtract, "torch.sub", "Scalar ScalarV2 ScalarList ScalarInplace"),
     ("Mul", np.multiply, "torch.mul", "List ListInplace Scalar ScalarV2 ScalarList ScalarInplace"),
@@ -156,7 +153,8 @@ for _name, _function, _oracle, _forms in (
     ("Lerp", lerp, "torch.lerp", "List Scalar"),
     ("Addcdiv", addcdiv, "torch.addcdiv", "List Scalar ScalarV2 ScalarList"),
     ("Addcmul", addcmul, "torch.addcmul", "List Scalar ScalarV2 ScalarList"),
-):
+]
+for _name, _function, _oracle, _forms in _FORMS:
     foreach(" ".join(_name + form for form in _forms.split()), _function, _oracle)
 
 foreach("RoundOffNumber RoundOffNumberV2", round_off, "torch.round")
