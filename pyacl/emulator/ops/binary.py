@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from . import rules
-from .registry import elementwise, family
+from .registry import define, elementwise, family
+from .types import BOOL, C64, C128, F64
 
 
 def add(x: Any, y: Any, alpha: Any, out: Any = None) -> Any:
@@ -40,8 +41,6 @@ def div_result(x: Any, y: Any, mode: int) -> Any:
 
 def power(x: Any, y: Any, out: Any = None) -> Any:
     kind = np.result_type(x, y).kind
-    if kind == "b":
-        return np.logical_or(x, np.logical_not(y))
     if kind in "iu":
         # A negative exponent leaves only 1 and -1 something other than 0.
         base, exponent = np.broadcast_arrays(x, y)
@@ -55,6 +54,11 @@ def power(x: Any, y: Any, out: Any = None) -> Any:
     return np.power(x, y, out=out)
 
 
+def not_both_bool(x: Any, y: Any) -> None:
+    if x.dtype == y.dtype == BOOL:
+        rules.reject("self and exponent are both ACL_BOOL")
+
+
 def multiply(x: Any, y: Any, out: Any = None) -> Any:
     return np.multiply(x, y, out=out)
 
@@ -66,6 +70,97 @@ def clamp(x: Any, low: Any, high: Any, out: Any = None) -> Any:
     return x if high is None else np.minimum(x, high, out=out)
 
 
+def remainder(x: Any, y: Any, out: Any = None) -> Any:
+    """The sign of the divisor."""
+    return np.remainder(x, y, out=out)
+
+
+def fmod(x: Any, y: Any, out: Any = None) -> Any:
+    """The sign of the dividend."""
+    return np.fmod(x, y, out=out)
+
+
+def floor_divide(x: Any, y: Any) -> Any:
+    return div_mod(x, y, 2)
+
+
+def xlogy(x: Any, y: Any) -> Any:
+    """0 where x is 0, unless y is NaN."""
+    return np.where((x == 0) & ~np.isnan(y), 0, x * np.log(y)).astype(np.result_type(x, y))
+
+
+def xlog1py(x: Any, y: Any) -> Any:
+    return np.where((x == 0) & ~np.isnan(y), 0, x * np.log1p(y)).astype(np.result_type(x, y))
+
+
+def mul_no_nan(x: Any, y: Any) -> Any:
+    """0 where y is 0, whatever x is."""
+    return np.where(y == 0, 0, x * y).astype(np.result_type(x, y))
+
+
+def lerp(start: Any, end: Any, weight: Any, out: Any = None) -> Any:
+    return np.add(start, weight * (end - start), out=out)
+
+
+def addcmul(x: Any, a: Any, b: Any, value: Any, out: Any = None) -> Any:
+    return np.add(x, a * b * value, out=out)
+
+
+def addcdiv(x: Any, a: Any, b: Any, value: Any) -> Any:
+    quotient = np.divide(a, b)
+    return x + quotient * value
+
+
+def isclose(x: Any, y: Any, rtol: float, atol: float, equal_nan: bool) -> Any:
+    if np.result_type(x, y).kind in "iub":
+        x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    return np.isclose(x, y, rtol, atol, equal_nan)
+
+
+def approximate_equal(x: Any, y: Any, tolerance: float) -> Any:
+    return np.abs(x - y) < tolerance
+
+
+def heaviside(x: Any, values: Any) -> Any:
+    return np.where(x > 0, 1, np.where(x == 0, values, 0)).astype(x.dtype)
+
+
+def where(condition: Any, x: Any, y: Any) -> Any:
+    return np.where(condition.astype(bool), x, y)
+
+
+def complex_of(real: Any, imaginary: Any) -> Any:
+    return real + 1j * imaginary.astype(real.dtype) if real.dtype == np.float64 else \
+        (real + np.complex64(1j) * imaginary).astype(np.complex64)
+
+
+def polar(magnitude: Any, angle: Any) -> Any:
+    return complex_of(magnitude * np.cos(angle), magnitude * np.sin(angle))
+
+
+def complex_result(real: Any, _: Any) -> Any:
+    return C128 if real.dtype == F64 else C64
+
+
+def fold(function: Any) -> Any:
+    """A list of tensors combined one after the other."""
+    def compute(tensors: list[Any]) -> Any:
+        found = tensors[0]
+        for tensor in tensors[1:]:
+            found = function(found, tensor)
+        return found
+
+    return compute
+
+
+def list_shape(tensors: Any) -> Any:
+    return rules.broadcast(*tensors)
+
+
+def equal(x: Any, y: Any) -> Any:
+    return np.array([x.shape == y.shape and bool((x == y).all())])
+
+
 elementwise("Add Adds AddV3", add, promote=(0, 1), oracle="torch.add")
 elementwise("Sub Subs", sub, promote=(0, 1), oracle="torch.sub")
 elementwise("Rsub Rsubs", rsub, promote=(0, 1), oracle="torch.rsub")
@@ -73,7 +168,7 @@ elementwise("Mul Muls", multiply, oracle="torch.mul")
 elementwise("Div Divs", np.divide, meet=rules.floating, oracle="torch.div")
 elementwise("Maximum", np.maximum, oracle="torch.maximum")
 elementwise("Minimum", np.minimum, oracle="torch.minimum")
-elementwise("PowTensorTensor PowTensorScalar PowScalarTensor", power, oracle="torch.pow")
+elementwise("PowTensorTensor PowTensorScalar PowScalarTensor", power, check=not_both_bool, oracle="torch.pow")
 elementwise("Clamp ClampTensor", clamp, optional="clipValueMin clipValueMax", oracle="torch.clamp")
 elementwise("ClampMin ClampMinTensor", np.maximum, oracle="torch.clamp_min")
 elementwise("ClampMax ClampMaxTensor", np.minimum, oracle="torch.clamp_max")
@@ -91,3 +186,36 @@ family(elementwise, (
     ("BitwiseOrTensor BitwiseOrScalar", np.bitwise_or, "torch.bitwise_or"),
     ("BitwiseXorTensor BitwiseXorScalar", np.bitwise_xor, "torch.bitwise_xor"),
 ))
+
+elementwise("DivMod DivMods DivV3", div_mod, promote=(0, 1), meet=rules.common, result=div_result, oracle="torch.div_mod")
+elementwise("FloorDivide FloorDivides", floor_divide, oracle="torch.floor_divide")
+elementwise("RemainderTensorTensor RemainderTensorScalar RemainderScalarTensor", remainder, oracle="torch.remainder")
+elementwise("FmodTensor FmodScalar", fmod, oracle="torch.fmod")
+
+family(elementwise, (
+    ("XLogYTensor XLogYScalarOther XLogYScalarSelf", xlogy, "torch.xlogy"),
+    ("Xlog1py", xlog1py, "torch.special.xlog1py"), ("Atan2", np.arctan2, "torch.atan2"),
+    ("LogAddExp", np.logaddexp, "torch.logaddexp"), ("LogAddExp2", np.logaddexp2, "torch.logaddexp2"),
+), meet=rules.floating)
+
+family(elementwise, (
+    ("Lerp Lerps", lerp, "torch.lerp"), ("Addcmul", addcmul, "torch.addcmul"), ("Addcdiv", addcdiv, "torch.addcdiv"),
+), promote=(0, 1, 2))
+
+family(elementwise, (
+    ("MulNoNan", mul_no_nan, "0 where y is 0"), ("Heaviside", heaviside, "torch.heaviside"), ("Gcd", np.gcd, "torch.gcd"),
+    ("LeftShift LeftShifts", np.left_shift, "torch.bitwise_left_shift"),
+    ("RightShift", np.right_shift, "torch.bitwise_right_shift"),
+))
+
+elementwise("IsClose", isclose, result=rules.boolean, oracle="torch.isclose")
+elementwise("ApproximateEqual", approximate_equal, result=rules.boolean, oracle="|x - y| < tolerance")
+elementwise("SWhere", where, promote=(1, 2), dtypes={"condition": "bool u8"}, oracle="torch.where")
+elementwise("Complex", complex_of, result=complex_result, oracle="torch.complex")
+elementwise("Polar", polar, result=complex_result, oracle="torch.polar")
+
+family(define, (
+    ("AddN Sum SumV2", fold(np.add), "torch sum of a list"), ("MaxN", fold(np.maximum), "torch.maximum of a list"),
+    ("MinN", fold(np.minimum), "torch.minimum of a list"),
+), shape=list_shape, result=rules.common, meet=rules.common)
+define("Equal", equal, shape=lambda *_: (1,), result=rules.boolean, meet=rules.common, oracle="torch.equal")

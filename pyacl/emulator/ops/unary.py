@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from . import rules
-from .registry import elementwise, family
+from . import rules, special
+from .registry import define, elementwise, family
+from .types import C64, C128, COMPLEXES, F32, F64
 
 
 def rsqrt(x: Any, out: Any = None) -> Any:
@@ -69,6 +70,41 @@ def nan_to_num(x: Any, nan: float, posinf: float, neginf: float) -> Any:
     return np.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
 
 
+def sinc(x: Any) -> Any:
+    return np.sinc(x).astype(x.dtype)
+
+
+def ndtri(x: Any) -> Any:
+    """The quantile function of the normal distribution."""
+    return (np.sqrt(2) * special.erfinv(2 * x - 1)).astype(x.dtype)
+
+
+def digamma(x: Any) -> Any:
+    return special.digamma(x)
+
+
+def round_decimals(x: Any, decimals: int) -> Any:
+    """Half to even after scaling; integers stay as they are, for a negative number of decimals too."""
+    if x.dtype.kind in "iub":
+        return x.copy()
+    if decimals == 0:
+        return np.rint(x)
+    scale = x.dtype.type(10.0 ** abs(decimals))
+    return np.rint(x * scale) / scale if decimals > 0 else np.rint(x / scale) * scale
+
+
+def angle(x: Any) -> Any:
+    return np.angle(x) if x.dtype.kind == "c" else np.where(np.isnan(x), x, np.where(x < 0, np.pi, 0)).astype(x.dtype)
+
+
+def real_type(x: Any) -> Any:
+    return F32 if x.dtype == C64 else F64 if x.dtype == C128 else rules.floating(x)
+
+
+def magnitude(x: Any, *_: Any) -> Any:
+    return real_type(x) if x.dtype in COMPLEXES else x.dtype
+
+
 # Integers and bool become float32.
 family(elementwise, (
     ("Sin", np.sin, "torch.sin"), ("Cos", np.cos, "torch.cos"), ("Tan", np.tan, "torch.tan"),
@@ -79,17 +115,25 @@ family(elementwise, (
     ("Log", np.log, "torch.log"), ("Log2", np.log2, "torch.log2"), ("Log10", np.log10, "torch.log10"),
     ("Log1p", np.log1p, "torch.log1p"), ("Sqrt", np.sqrt, "torch.sqrt"), ("Rsqrt", rsqrt, "torch.rsqrt"),
     ("Reciprocal", reciprocal, "torch.reciprocal"), ("Sigmoid", sigmoid, "torch.sigmoid"),
+    ("Erf", special.erf, "torch.erf"), ("Erfc", special.erfc, "torch.erfc"), ("Erfinv", special.erfinv, "torch.erfinv"),
+    ("Lgamma", special.lgamma, "torch.lgamma"), ("Digamma", digamma, "torch.digamma"), ("Sinc", sinc, "torch.sinc"),
+    ("Ndtri", ndtri, "torch.special.ndtri"), ("AsinhV2 AsinhWithAgent", np.arcsinh, "torch.asinh"),
+    ("AsinWithAgent", np.arcsin, "torch.asin"),
 ), meet=rules.floating)
 
 # The result has the input's type.
 family(elementwise, (
-    ("Abs", np.absolute, "torch.abs"), ("Neg", neg, "torch.neg"), ("Square", np.square, "torch.square"),
+    ("Neg", neg, "torch.neg"), ("Square", np.square, "torch.square"),
     ("Sign", sign, "torch.sign"), ("Relu", relu, "torch.relu"), ("Silu", silu, "torch.nn.functional.silu"),
     ("Floor", keep_integers(np.floor), "torch.floor"), ("Ceil", keep_integers(np.ceil), "torch.ceil"),
     ("Trunc", keep_integers(np.trunc), "torch.trunc"), ("Frac", frac, "torch.frac"),
     ("Round", round_half_even, "torch.round"), ("BitwiseNot", bitwise_not, "torch.bitwise_not"),
 ))
 
+elementwise("Abs", np.absolute, result=magnitude, oracle="torch.abs")
+elementwise("RoundDecimals", round_decimals, promote=(0,), oracle="torch.round")
+elementwise("AngleV2", angle, meet=rules.floating, result=real_type, oracle="torch.angle")
+define("Real", lambda x: x.real, shape=rules.same, result=real_type, oracle="torch.real")
 elementwise("NanToNum", nan_to_num, promote=(0,), oracle="torch.nan_to_num")
 
 # The result is bool.
