@@ -187,7 +187,7 @@ family(elementwise, (
     ("BitwiseXorTensor BitwiseXorScalar", np.bitwise_xor, "torch.bitwise_xor"),
 ))
 
-elementwise("DivMod DivMods DivV3", div_mod, promote=(0, 1), meet=rules.common, result=div_result, oracle="torch.div_mod")
+elementwise("DivMod DivMods DivV3", div_mod, promote=(0, 1), result=div_result, oracle="torch.div_mod")
 elementwise("FloorDivide FloorDivides", floor_divide, oracle="torch.floor_divide")
 elementwise("RemainderTensorTensor RemainderTensorScalar RemainderScalarTensor", remainder, oracle="torch.remainder")
 elementwise("FmodTensor FmodScalar", fmod, oracle="torch.fmod")
@@ -203,8 +203,8 @@ family(elementwise, (
 ), promote=(0, 1, 2))
 
 family(elementwise, (
-    ("MulNoNan", mul_no_nan, "0 where y is 0"), ("Heaviside", heaviside, "torch.heaviside"), ("Gcd", np.gcd, "torch.gcd"),
-    ("LeftShift LeftShifts", np.left_shift, "torch.bitwise_left_shift"),
+    ("MulNoNan", mul_no_nan, "0 where y is 0"), ("Heaviside", heaviside, "torch.heaviside"),
+    ("Gcd", np.gcd, "torch.gcd"), ("LeftShift LeftShifts", np.left_shift, "torch.bitwise_left_shift"),
     ("RightShift", np.right_shift, "torch.bitwise_right_shift"),
 ))
 

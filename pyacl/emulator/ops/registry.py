@@ -17,7 +17,12 @@ from .types import parse
 Rule = Callable[..., Any]
 
 # Modules of this package that define operators; loaded when an operator is first looked up.
-FAMILIES = ("unary", "binary", "foreach", "attention")
+FAMILIES = (
+    "unary",
+    "binary",
+    "reduce",
+    "foreach",
+)
 
 
 @dataclass

@@ -1,0 +1,354 @@
+"""Reductions: sums, means, norms, extremes, tests, variance, medians; and cumulative operators."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+from . import rules
+from .registry import define, family
+from .rules import axes, axis, reject
+from .types import castable, wide
+
+WORKSPACE = 4096  # arbitrary; on the device reductions ask for some
+
+
+def along(x: Any, dims: Optional[tuple[int, ...]]) -> Optional[tuple[int, ...]]:
+    """The axes numpy reduces over."""
+    return axes(dims, x.ndim)
+
+
+def wanted(x: Any, dtype: Any) -> Any:
+    """`x` in the type asked for, widened for computing."""
+    return x if dtype is None else x.astype(wide(dtype), copy=False)
+
+
+# ---- rules
+
+def keyed(dims: int, keep: int) -> Callable[..., Any]:
+    """A shape rule from the positions of dims and keepDim."""
+    def rule(x: Any, *rest: Any) -> Any:
+        given = rest[dims - 1]
+        given = (given,) if isinstance(given, int) else given
+        return rules.reduced_shape(x.shape, axes(given, x.ndim), bool(rest[keep - 1]))
+
+    return rule
+
+
+def asked(position: int) -> Callable[..., Any]:
+    """A type rule: the aclDataType at `position`, which the output must have; the input's where it is undefined."""
+    def rule(x: Any, *rest: Any) -> Any:
+        dtype = rest[position - 1]
+        if dtype is None:
+            return x.dtype
+        if not castable(x.dtype, dtype):
+            reject(f"{x.dtype} cannot be converted to dtype {dtype}")
+        return dtype
+
+    return rule
+
+
+def not_empty(x: Any, dims: Any = None, *_: Any) -> None:
+    dims = (dims,) if isinstance(dims, int) else dims
+    if 0 in [x.shape[a] for a in axes(dims, x.ndim)]:
+        reject("a dimension to be reduced has size 0")
+
+
+def checked_axis(x: Any, dim: int, *_: Any) -> None:
+    axis(dim, x.ndim)
+
+
+# ---- sums and means
+
+def reduce_sum(x: Any, dims: Any, keep: bool, dtype: Any) -> Any:
+    return np.sum(wanted(x, dtype), axis=along(x, dims), keepdims=keep, dtype=None if dtype is None else wide(dtype))
+
+
+def mean(x: Any, dims: Any, keep: bool, dtype: Any) -> Any:
+    return np.mean(wanted(x, dtype), axis=along(x, dims), keepdims=keep)
+
+
+def nansum(x: Any, dims: Any, keep: bool, dtype: Any) -> Any:
+    return np.nansum(wanted(x, dtype), axis=along(x, dims), keepdims=keep)
+
+
+def prod(x: Any, dtype: Any) -> Any:
+    return np.prod(wanted(x, dtype), dtype=None if dtype is None else wide(dtype)).reshape(1)
+
+
+def prod_dim(x: Any, dim: int, keep: bool, dtype: Any) -> Any:
+    return np.prod(wanted(x, dtype), axis=axis(dim, x.ndim) if x.ndim else None, keepdims=keep,
+                   dtype=None if dtype is None else wide(dtype))
+
+
+def no_op_when_empty(function: Callable[..., Any]) -> Callable[..., Any]:
+    """(self, axes, keepDims, noopWithEmptyAxes): with the flag set, no axes mean no reduction."""
+    def compute(x: Any, dims: Any, keep: bool, noop: bool) -> Any:
+        return x if noop and not dims else function(x, along(x, dims), keep)
+
+    return compute
+
+
+def no_op_shape(x: Any, dims: Any, keep: bool, noop: bool) -> Any:
+    return tuple(x.shape) if noop and not dims else rules.reduction(x, dims, keep)
+
+
+def log_sum_exp(x: Any, dims: Any, keep: bool) -> Any:
+    over = along(x, dims)
+    top = np.max(x, axis=over, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, 0)
+    result = np.log(np.sum(np.exp(x - top), axis=over, keepdims=True)) + top
+    return result.astype(x.dtype) if keep else np.squeeze(result, over).astype(x.dtype)
+
+
+# ---- norms
+
+def vector_norm(x: Any, order: Any, dims: Any, keep: bool, dtype: Any = None) -> Any:
+    x, p, over = np.abs(wanted(x, dtype)), float(order), along(x, dims)
+    if p == np.inf:
+        return np.max(x, axis=over, keepdims=keep, initial=0)
+    if p == -np.inf:
+        return np.min(x, axis=over, keepdims=keep, initial=np.inf)
+    if p == 0:
+        return np.sum(x != 0, axis=over, keepdims=keep).astype(x.dtype)
+    if p == 1:
+        return np.sum(x, axis=over, keepdims=keep)
+    if p == 2:
+        return np.sqrt(np.sum(x * x, axis=over, keepdims=keep))
+    return np.power(np.sum(np.power(x, p), axis=over, keepdims=keep), 1 / p).astype(x.dtype)
+
+
+# ---- extremes
+
+def extreme(function: Any) -> Callable[..., Any]:
+    return lambda x, dims=None, keep=False: function(x, axis=along(x, dims), keepdims=keep)
+
+
+def maximum_of_all(function: Any) -> Callable[..., Any]:
+    return lambda x: function(x).reshape(1)
+
+
+def one_element(*_: Any) -> Any:
+    return (1,)
+
+
+def arg(function: Any) -> Callable[..., Any]:
+    """The index of an extreme; the first of equal ones, and NaN counts as the extreme."""
+    def compute(x: Any, dim: int, keep: bool) -> Any:
+        if not x.ndim:
+            return np.zeros((), np.int64)
+        return function(x, axis=axis(dim, x.ndim), keepdims=keep)
+
+    return compute
+
+
+def with_index(function: Any) -> Callable[..., Any]:
+    index = arg(function)
+
+    def compute(x: Any, dim: int, keep: bool) -> Any:
+        if not x.ndim:
+            return x, np.zeros((), np.int64)
+        a = axis(dim, x.ndim)
+        found = index(x, dim, True)
+        values = np.take_along_axis(x, found, a)
+        return (values, found) if keep else (np.squeeze(values, a), np.squeeze(found, a))
+
+    return compute
+
+
+def one_dim(x: Any, dim: int, keep: bool, *_: Any) -> Any:
+    return rules.reduced_shape(x.shape, (axis(dim, x.ndim),) if x.ndim else (), keep)
+
+
+def twice(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A rule for two outputs alike."""
+    return lambda *inputs: (rule(*inputs), rule(*inputs))
+
+
+def value_and_index(x: Any, *_: Any) -> Any:
+    return x.dtype, None
+
+
+def aminmax(x: Any, dims: Any = None, keep: bool = False) -> Any:
+    dims = (dims,) if isinstance(dims, int) else dims
+    over = along(x, dims)
+    return np.min(x, axis=over, keepdims=keep), np.max(x, axis=over, keepdims=keep)
+
+
+def nth(position: Callable[[int], int], ignore_nan: bool = False) -> Callable[..., Any]:
+    """The value of rank `position(size)` and its index: medians and the like; NaN sorts last."""
+    def compute(x: Any, dim: int, keep: bool) -> Any:
+        if not x.ndim:
+            return x, np.zeros((), np.int64)
+        a = axis(dim, x.ndim)
+        order = np.argsort(x, axis=a, kind="stable")
+        if x.dtype.kind == "f":
+            missing = np.isnan(x)
+            count = (~missing).sum(axis=a, keepdims=True)
+            rank = np.maximum(count - 1, 0) // 2 if ignore_nan else np.where(missing.any(axis=a, keepdims=True), count,
+                                                                            position(x.shape[a]))
+        else:
+            rank = np.full(rules.reduced_shape(x.shape, (a,), True), position(x.shape[a]))
+        index = np.take_along_axis(order, rank, a)
+        values = np.take_along_axis(x, index, a)
+        return (values, index) if keep else (np.squeeze(values, a), np.squeeze(index, a))
+
+    return compute
+
+
+def median_rank(size: int) -> int:
+    return (size - 1) // 2
+
+
+median_dim = nth(median_rank)
+nan_median_dim = nth(median_rank, ignore_nan=True)
+
+
+def kthvalue(x: Any, k: int, dim: int, keep: bool) -> Any:
+    return nth(lambda size: k - 1)(x, dim, keep)
+
+
+def check_k(x: Any, k: int, dim: int, *_: Any) -> None:
+    n = x.shape[axis(dim, x.ndim)] if x.ndim else 1
+    if not 1 <= k <= n:
+        reject(f"k is {k}, outside of [1, {n}]")
+
+
+# ---- variance
+
+def variance(x: Any, dims: Any, correction: int, keep: bool) -> Any:
+    over = along(x, dims)
+    n = int(np.prod([x.shape[a] for a in over or ()], dtype=np.int64))
+    square = np.sum(np.square(x - np.mean(x, axis=over, keepdims=True)), axis=over, keepdims=keep)
+    return np.divide(square, x.dtype.type(max(0, n - correction)))
+
+
+def std_mean(x: Any, dims: Any, correction: int, keep: bool) -> Any:
+    return np.sqrt(variance(x, dims, correction, keep)), np.mean(x, axis=along(x, dims), keepdims=keep)
+
+
+def var_mean(x: Any, dims: Any, correction: int, keep: bool) -> Any:
+    return variance(x, dims, correction, keep), np.mean(x, axis=along(x, dims), keepdims=keep)
+
+
+# ---- cumulative
+
+def cumsum(x: Any, dim: int, dtype: Any) -> Any:
+    return np.cumsum(wanted(x, dtype), axis=axis(dim, x.ndim), dtype=None if dtype is None else wide(dtype)) \
+        if x.ndim else wanted(x, dtype)
+
+
+def cumprod(x: Any, dim: Any, dtype: Any = None) -> Any:
+    return np.cumprod(wanted(x, dtype), axis=axis(int(dim), x.ndim), dtype=wide(dtype or x.dtype)) if x.ndim \
+        else wanted(x, dtype)
+
+
+def cumsum_v2(x: Any, dim: int, exclusive: bool, reverse: bool) -> Any:
+    if not x.ndim:
+        return np.zeros_like(x) if exclusive else x
+    a = axis(dim, x.ndim)
+    source = np.flip(x, a) if reverse else x
+    found = np.cumsum(source, axis=a, dtype=x.dtype)
+    if exclusive:
+        found = found - source
+    return np.flip(found, a) if reverse else found
+
+
+def cumulative_extreme(function: Any) -> Callable[..., Any]:
+    """Running extreme and the index of its last occurrence; NaN, once met, stays."""
+    def compute(x: Any, dim: int) -> Any:
+        if not x.ndim:
+            return x, np.zeros((), np.int64)
+        a = axis(dim, x.ndim)
+        values = function.accumulate(x, axis=a)
+        here = (x == values) | (np.isnan(x) if x.dtype.kind == "f" else False)
+        shape = [1] * x.ndim
+        shape[a] = -1
+        position = np.arange(x.shape[a]).reshape(shape)
+        return values, np.maximum.accumulate(np.where(here, position, 0), axis=a)
+
+    return compute
+
+
+def cumulative_check(x: Any, dim: Any, *_: Any) -> None:
+    axis(int(dim), x.ndim)
+
+
+def trace(x: Any) -> Any:
+    return np.trace(x, dtype=np.int64 if x.dtype.kind in "iub" else x.dtype)
+
+
+def two_dims(x: Any) -> None:
+    if x.ndim != 2:
+        reject(f"self has {x.ndim} dimensions, not 2")
+
+
+family(define, (
+    ("ReduceSum", reduce_sum, "torch.sum"), ("Mean", mean, "torch.mean"), ("ReduceNansum", nansum, "torch.nansum"),
+), shape=rules.reduction, result=asked(3), workspace=WORKSPACE)
+define("ProdDim", prod_dim, shape=one_dim, result=asked(3), check=checked_axis, workspace=WORKSPACE, oracle="torch.prod")
+define("Prod", prod, shape=one_element, result=asked(1), workspace=WORKSPACE, oracle="torch.prod of all")
+define("MeanV2", no_op_when_empty(lambda x, over, keep: np.mean(x, axis=over, keepdims=keep)), shape=no_op_shape,
+       result=rules.first, workspace=WORKSPACE, oracle="torch.mean")
+define("MaxV2", no_op_when_empty(lambda x, over, keep: np.max(x, axis=over, keepdims=keep)), shape=no_op_shape,
+       result=rules.first, workspace=WORKSPACE, oracle="torch.amax")
+define("ReduceLogSum", no_op_when_empty(lambda x, over, keep: np.log(np.sum(x, axis=over, keepdims=keep))),
+       shape=no_op_shape, result=rules.first, workspace=WORKSPACE, oracle="torch.log of torch.sum")
+define("LogSumExp", log_sum_exp, shape=rules.reduction, result=rules.floating, meet=rules.floating, workspace=WORKSPACE,
+       oracle="torch.logsumexp")
+define("Norm", vector_norm, shape=keyed(2, 3), result=rules.first, workspace=WORKSPACE,
+       oracle="torch.linalg.vector_norm")
+define("LinalgVectorNorm", vector_norm, shape=keyed(2, 3), result=asked(4), optional="dims", workspace=WORKSPACE,
+       oracle="torch.linalg.vector_norm")
+
+family(define, (
+    ("Amax", extreme(np.max), "torch.amax"), ("Amin", extreme(np.min), "torch.amin"),
+), shape=rules.reduction, result=rules.first, check=not_empty, workspace=WORKSPACE)
+family(define, (
+    ("Any", extreme(np.any), "torch.any"), ("All", extreme(np.all), "torch.all"),
+), shape=rules.reduction, result=rules.boolean, workspace=WORKSPACE)
+family(define, (
+    ("Max", maximum_of_all(np.max), "torch.max"), ("Min", maximum_of_all(np.min), "torch.min"),
+    ("Median", lambda x: median_dim(x.reshape(-1), 0, True)[0], "torch.median"),
+    ("NanMedian", lambda x: nan_median_dim(x.reshape(-1), 0, True)[0], "torch.nanmedian"),
+), shape=one_element, result=rules.first, check=not_empty, workspace=WORKSPACE)
+family(define, (
+    ("ArgMax", arg(np.argmax), "torch.argmax"), ("ArgMin", arg(np.argmin), "torch.argmin"),
+), shape=one_dim, result=rules.int64, check=not_empty, workspace=WORKSPACE)
+family(define, (
+    ("MaxDim", with_index(np.argmax), "torch.max"), ("MinDim", with_index(np.argmin), "torch.min"),
+    ("MedianDim", median_dim, "torch.median"), ("NanMedianDim", nan_median_dim, "torch.nanmedian"),
+), shape=twice(one_dim), result=value_and_index, check=not_empty, workspace=WORKSPACE)
+define("Kthvalue", kthvalue, shape=lambda x, k, dim, keep: twice(one_dim)(x, dim, keep), result=value_and_index,
+       check=check_k, workspace=WORKSPACE, oracle="torch.kthvalue")
+define("Aminmax", aminmax, shape=twice(rules.reduction), result=rules.first, check=not_empty, workspace=WORKSPACE,
+       oracle="torch.amin and torch.amax")
+define("AminmaxDim", aminmax, shape=twice(one_dim), result=rules.first, check=not_empty, workspace=WORKSPACE,
+       oracle="torch.aminmax")
+define("AminmaxAll", aminmax, shape=lambda x: ((), ()), result=rules.first, check=not_empty, workspace=WORKSPACE,
+       oracle="torch.aminmax")
+
+define("Var", lambda x, dims, unbiased, keep: variance(x, dims, int(unbiased), keep), shape=keyed(1, 3),
+       result=rules.first, optional="dim", workspace=WORKSPACE, oracle="torch.var")
+define("VarCorrection", variance, shape=keyed(1, 3), result=rules.first, optional="dim", workspace=WORKSPACE,
+       oracle="torch.var")
+define("Std", lambda *inputs: np.sqrt(variance(*inputs)), shape=keyed(1, 3), result=rules.first, optional="dim",
+       workspace=WORKSPACE, oracle="torch.std")
+family(define, (
+    ("VarMean", var_mean, "torch.var_mean"), ("StdMeanCorrection", std_mean, "torch.std_mean"),
+), shape=twice(keyed(1, 3)), result=rules.first, optional="dim", workspace=WORKSPACE)
+
+define("Cumsum", cumsum, shape=rules.same, result=asked(2), check=cumulative_check, exact=True, workspace=WORKSPACE,
+       oracle="torch.cumsum")
+define("CumsumV2", cumsum_v2, shape=rules.same, result=rules.first, check=cumulative_check, exact=True,
+       workspace=WORKSPACE, oracle="torch.cumsum, shifted and flipped")
+define("Cumprod", cumprod, shape=rules.same, result=asked(2), check=cumulative_check, workspace=WORKSPACE,
+       oracle="torch.cumprod")
+define("InplaceCumprod", cumprod, shape=rules.same, result=rules.first, check=cumulative_check, workspace=WORKSPACE,
+       oracle="torch.cumprod")
+family(define, (
+    ("Cummax", cumulative_extreme(np.maximum), "torch.cummax"),
+    ("Cummin", cumulative_extreme(np.minimum), "torch.cummin"),
+), shape=twice(rules.same), result=value_and_index, check=cumulative_check, workspace=WORKSPACE)
+define("Trace", trace, shape=rules.scalar, result=rules.summed, check=two_dims, oracle="torch.trace")
