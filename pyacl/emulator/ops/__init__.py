@@ -2,8 +2,8 @@
 
 How to add an operator
 ----------------------
-Find its family's module (or add one, and its name to ``FAMILIES`` in `registry`), write a function of numpy arrays, and
-define it under its names without ``aclnn``::
+Find its family's module here (or add one: every module is loaded), write a function of numpy arrays, and define it under
+its names without ``aclnn``::
 
     def lerp(start, end, weight):
         return start + weight * (end - start)

@@ -287,7 +287,8 @@ def two_dims(x: Any) -> None:
 family(define, (
     ("ReduceSum", reduce_sum, "torch.sum"), ("Mean", mean, "torch.mean"), ("ReduceNansum", nansum, "torch.nansum"),
 ), shape=rules.reduction, result=asked(3), workspace=WORKSPACE)
-define("ProdDim", prod_dim, shape=one_dim, result=asked(3), check=checked_axis, workspace=WORKSPACE, oracle="torch.prod")
+define("ProdDim", prod_dim, shape=one_dim, result=asked(3), check=checked_axis, workspace=WORKSPACE,
+       oracle="torch.prod")
 define("Prod", prod, shape=one_element, result=asked(1), workspace=WORKSPACE, oracle="torch.prod of all")
 define("MeanV2", no_op_when_empty(lambda x, over, keep: np.mean(x, axis=over, keepdims=keep)), shape=no_op_shape,
        result=rules.first, workspace=WORKSPACE, oracle="torch.mean")

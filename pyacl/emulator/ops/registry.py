@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
+import pkgutil
 import threading
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,13 +18,8 @@ from .types import parse
 
 Rule = Callable[..., Any]
 
-# Modules of this package that define operators; loaded when an operator is first looked up.
-FAMILIES = (
-    "unary",
-    "binary",
-    "reduce",
-    "foreach",
-)
+# Modules of this package that define no operators. All others do, and are loaded when one is first looked up.
+_FRAMEWORK = frozenset(("types", "tensor", "rules", "signature", "registry", "executor", "special", "ge", "ge_table"))
 
 
 @dataclass
@@ -134,8 +131,9 @@ def load() -> None:
     if not _loaded:
         with _lock:
             if not _loaded:
-                for name in FAMILIES:
-                    importlib.import_module(f"{__package__}.{name}")
+                for module in pkgutil.iter_modules([os.path.dirname(__file__)]):
+                    if module.name not in _FRAMEWORK:
+                        importlib.import_module(f"{__package__}.{module.name}")
                 _loaded = True
 
 

@@ -133,6 +133,10 @@ def kth(d: Draw) -> list[Any]:
     return [x, d.integer(1, x.shape[dim]), dim, d.flag()]
 
 
+def zeros_and_ones(d: Draw) -> list[Any]:
+    return over(d, low=0, high=1)
+
+
 ORACLES = {
     "ReduceSum": Oracle(typed(lambda x, dims, keep: torch.sum(x, every(x, dims), keep, dtype=x.dtype)),
                         with_dtype(NUMBERS, 1), rtol=1e-4, atol=1e-5),
@@ -155,8 +159,8 @@ ORACLES = {
     "LinalgVectorNorm": Oracle(norm, vector_norms, rtol=1e-4, atol=1e-5),
     "torch.amax": Oracle(lambda x, dims, keep: torch.amax(x, every(x, dims), keep), lambda d: over(d, special=True)),
     "torch.amin": Oracle(lambda x, dims, keep: torch.amin(x, every(x, dims), keep), lambda d: over(d, special=True)),
-    "torch.any": Oracle(lambda x, dims, keep: torch.any(x != 0, every(x, dims), keep), lambda d: over(d, low=0, high=1)),
-    "torch.all": Oracle(lambda x, dims, keep: torch.all(x != 0, every(x, dims), keep), lambda d: over(d, low=0, high=1)),
+    "torch.any": Oracle(lambda x, dims, keep: torch.any(x != 0, every(x, dims), keep), zeros_and_ones),
+    "torch.all": Oracle(lambda x, dims, keep: torch.all(x != 0, every(x, dims), keep), zeros_and_ones),
     "Max": Oracle(first(torch.max), alone(special=True)),
     "Min": Oracle(first(torch.min), alone(special=True)),
     "Median": Oracle(first(torch.median), alone("f32 f16 s32 s64 u8", special=True)),
@@ -177,7 +181,8 @@ ORACLES = {
     "Std": Oracle(variance(torch.std), corrected, rtol=1e-4, atol=1e-5),
     "VarMean": Oracle(variance(torch.var_mean), corrected, rtol=1e-4, atol=1e-5),
     "StdMeanCorrection": Oracle(variance(torch.std_mean), corrected, rtol=1e-4, atol=1e-5),
-    "Cumsum": Oracle(lambda x, dim, dtype: torch.cumsum(x, dim, dtype=x.dtype), cumulative(NUMBERS, "dtype"), atol=1e-5),
+    "Cumsum": Oracle(lambda x, dim, dtype: torch.cumsum(x, dim, dtype=x.dtype), cumulative(NUMBERS, "dtype"),
+                     atol=1e-5),
     "CumsumV2": Oracle(cumsum_v2, cumulative(NUMBERS, "flags"), atol=1e-5),
     "Cumprod": Oracle(cumprod, lambda d: cumulative(NUMBERS, "scalar")(d) + ([] if d.inplace else [None]), atol=1e-5),
     "Cummax": Oracle(torch.cummax, cumulative("f32 f16 s32 s64")),
