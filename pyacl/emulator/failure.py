@@ -6,6 +6,7 @@ finds it and returns the code; an exception that nobody foresaw is ACL_ERROR_INT
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import sys
 import threading
@@ -92,6 +93,16 @@ def record(failure: Failure) -> int:
     return failure.code
 
 
+def _interrupt_when_freed() -> Any:
+    """An object whose end signals the interrupt anew.
+
+    C cannot pass an exception on. As the last local of a function that C called, this one ends after the function's
+    last instruction, so the signal is seen by whoever called C.
+    """
+    signal = ctypes.cast(ctypes.pythonapi.PyErr_SetInterrupt, ctypes.c_void_p).value
+    return ffi.gc(ffi.cast("void *", 1), ffi.cast("void(*)(void *)", signal))
+
+
 def guard(name: str, function: Callable[..., Any], returns: str) -> Callable[..., Any]:
     """`function` as C sees it: a code where it returns a status, else NULL or 0 when it fails."""
     status = returns in ("aclError", "aclnnStatus")
@@ -106,6 +117,9 @@ def guard(name: str, function: Callable[..., Any], returns: str) -> Callable[...
             code = record(failure)
         except NotImplementedError as missing:
             code = record(not_emulated(str(missing) or name))
+        except KeyboardInterrupt:
+            code = record(Failure(lib.ACL_ERROR_INTERNAL_ERROR, f"{name}: interrupted"))
+            _again = _interrupt_when_freed()
         except Exception as error:
             sys.stderr.write(f"pyacl emulator: {name} raised\n{traceback.format_exc()}")
             code = record(Failure(lib.ACL_ERROR_INTERNAL_ERROR, f"{name}: {type(error).__name__}: {error}"))

@@ -100,13 +100,13 @@ class Stream:
                 return False
             try:
                 task[0]()
-            except BaseException as error:
+            except Exception as error:
                 self._fault(task, error)
-            self.done += 1
-            try:
-                self.queue.popleft()
-            except IndexError:  # an abort emptied it meanwhile
-                pass
+            except BaseException as error:  # Ctrl-C; a task that was begun is not begun again
+                self._fault(task, error)
+                self._finished()
+                raise
+            self._finished()
         finally:
             self.idle.release()
         scheduler.announce()
@@ -124,8 +124,12 @@ class Stream:
                     break
                 try:
                     task[0]()
+                except Exception as error:
+                    self._fault(task, error)
                 except BaseException as error:
                     self._fault(task, error)
+                    self._finished()
+                    raise
                 self.done += 1
                 try:
                     queue.popleft()
@@ -135,12 +139,21 @@ class Stream:
             self.idle.release()
         scheduler.announce()
 
+    def _finished(self) -> None:
+        self.done += 1
+        try:
+            self.queue.popleft()
+        except IndexError:  # an abort emptied it meanwhile
+            pass
+
     def _fault(self, task: Task, error: BaseException) -> None:
         if isinstance(error, Failure):
             code, text = error.code, error.text
             # A task cannot fail with what only a call can: a wrong parameter met by a kernel is the kernel's fault.
             if code < 200000 and code not in _TASK_CODES:
                 code = task[4] or lib.ACL_ERROR_RT_AICORE_EXCEPTION
+        elif isinstance(error, KeyboardInterrupt):
+            code, text = task[4] or lib.ACL_ERROR_RT_AICORE_EXCEPTION, "interrupted"
         else:
             code = task[4] or lib.ACL_ERROR_RT_AICORE_EXCEPTION
             text = f"{type(error).__name__}: {error}"

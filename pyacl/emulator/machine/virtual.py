@@ -119,7 +119,8 @@ def map_memory(address: int, nbytes: int, physical: Physical) -> None:
         if holder.address <= start < holder.address + holder.nbytes and other.device is not physical.device:
             raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, "one reserved range cannot hold memory of two devices")
     _map(address, nbytes, mmap.MAP_SHARED | _FIXED, physical.fd)
-    region = memory.add(Region(address, nbytes, nbytes, "device", physical.device, SOURCE, memory.view(address, nbytes)))
+    view = memory.view(address, nbytes)
+    region = memory.add(Region(address, nbytes, nbytes, "device", physical.device, SOURCE, view))
     region.owner = physical
     physical.maps += 1
     _maps[address] = region, physical
