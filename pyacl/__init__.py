@@ -30,9 +30,13 @@ _EXPORTS = {
     "kernel": ("Kernel",),
     "args_handle": ("ArgsHandle",),
     "launch_config": ("LaunchConfig",),
-    "op_handle": ("OpHandle", "TensorDesc", "op"),
+    "tensor_desc": ("TensorDesc",),
+    "data_buffer": ("DataBuffer",),
+    "op_attr": ("OpAttr",),
+    "op_handle": ("OpHandle",),
+    "single_op": ("op",),
 }
-_MODULES = ("bench", "blas", "capi", "dtypes", "emulator", "errors", "ops")
+_MODULES = ("bench", "blas", "capi", "dtypes", "emulator", "errors", "ops", "single_op")
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
 
 __all__ = ["__version__", *sorted(_HOME), *(m for m in _MODULES if m != "capi")]
@@ -66,6 +70,7 @@ if TYPE_CHECKING:
     from . import emulator as emulator
     from . import errors as errors
     from . import ops as ops
+    from . import single_op as single_op
     from .args_handle import ArgsHandle as ArgsHandle
     from .arrays import BoolArray as BoolArray
     from .arrays import FloatArray as FloatArray
@@ -81,6 +86,7 @@ if TYPE_CHECKING:
     from .capi import lib as lib
     from .capi import use_backend as use_backend
     from .context import Context as Context
+    from .data_buffer import DataBuffer as DataBuffer
     from .device import Device as Device
     from .device import MemInfo as MemInfo
     from .device import device_count as device_count
@@ -106,12 +112,13 @@ if TYPE_CHECKING:
     from .model import ExecConfig as ExecConfig
     from .model import Model as Model
     from .model import ModelPool as ModelPool
+    from .op_attr import OpAttr as OpAttr
     from .op_handle import OpHandle as OpHandle
-    from .op_handle import TensorDesc as TensorDesc
-    from .op_handle import op as op
     from .resource import Resource as Resource
     from .scalar import Scalar as Scalar
     from .scalar import ScalarList as ScalarList
+    from .single_op import op as op
     from .stream import Stream as Stream
     from .tensor import Tensor as Tensor
     from .tensor import TensorList as TensorList
+    from .tensor_desc import TensorDesc as TensorDesc

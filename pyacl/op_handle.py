@@ -1,0 +1,205 @@
+"""Single operators by handle: an operator resolved once for given descriptions, run any number of times."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Iterable, Mapping, Optional, Sequence, Union
+
+from . import errors
+from .capi import MissingSymbolError, ffi, lib
+from .context import Context
+from .data_buffer import DataBuffer
+from .op_attr import OpAttr
+from .resource import Flight, Resource
+from .stream import Stream
+from .tensor import Tensor
+from .tensor_desc import describe
+
+Attributes = Union[OpAttr, Mapping[str, Any], None]
+
+_NULL = ffi.NULL
+
+
+class Arguments:
+    """An operator's type, descriptions and attributes as the C functions take them."""
+
+    __slots__ = ("type", "name", "inputs", "outputs", "attrs", "input_array", "output_array")
+
+    def __init__(self, type: str, inputs: Iterable[Any], outputs: Iterable[Any], attrs: Attributes) -> None:
+        self.type = type
+        self.name = type.encode()
+        self.inputs = [describe(i) for i in inputs]
+        self.outputs = [describe(o) for o in outputs]
+        self.attrs = attrs if isinstance(attrs, OpAttr) else OpAttr(attrs) if attrs else None
+        self.input_array = ffi.new("aclTensorDesc *[]", [d.handle for d in self.inputs])
+        self.output_array = ffi.new("aclTensorDesc *[]", [d.handle for d in self.outputs])
+
+    @property
+    def attr(self) -> Any:
+        return _NULL if self.attrs is None else self.attrs.handle
+
+    def compile(self) -> None:
+        """aclopCompile, with the only engine, flag and path that it takes."""
+        code = lib.aclopCompile(self.name, len(self.inputs), self.input_array, len(self.outputs), self.output_array,
+                                self.attr, lib.ACL_ENGINE_SYS, lib.ACL_COMPILE_SYS, _NULL)
+        errors.check(code, "aclopCompile")
+
+
+class OpHandle(Resource):
+    """Operator `type` of the graph engine ("Add", "MatMulV2", ...) for given inputs and outputs (aclopCreateHandle).
+
+    `inputs` and `outputs` are descriptions: TensorDesc objects, or Tensors that are alike; None for an optional one
+    that is not used. `attrs` are the operator's attributes, see OpAttr. Shapes must be known: for others there is
+    `pyacl.op`, which stands on aclopExecuteV2.
+
+    A model of the operator must be loaded (`set_model_dir`, `load`) or compiled. Where none is, it is compiled now
+    (aclopCompile), unless `compile` is False: then OperatorNotFoundError (100024) is raised.
+
+    >>> with pyacl.OpHandle("Add", [x, y], [out]) as add:
+    ...     add.launch([x, y], [out], stream)
+    """
+
+    __slots__ = ("type", "inputs", "outputs", "attrs", "_buffers", "_arrays", "_lock")
+
+    def __init__(self, type: str, inputs: Iterable[Any], outputs: Iterable[Any], attrs: Attributes = None, *,
+                 compile: bool = True) -> None:
+        arguments = Arguments(type, inputs, outputs, attrs)
+        for what, descs in (("input", arguments.inputs), ("output", arguments.outputs)):
+            for i, desc in enumerate(descs):
+                if desc.dynamic:
+                    raise ValueError(f"{what} {i} of {type} has the shape {desc.shape}: a handle takes static shapes "
+                                     "only; pyacl.op (aclopExecuteV2) takes the others")
+        out = ffi.new("aclopHandle **")
+        found = (arguments.name, len(arguments.inputs), arguments.input_array, len(arguments.outputs),
+                 arguments.output_array, arguments.attr, out)
+        code = lib.aclopCreateHandle(*found)
+        if code == lib.ACL_ERROR_OP_NOT_FOUND and compile:
+            missing = errors.error(code, "aclopCreateHandle")
+            try:
+                arguments.compile()
+            except MissingSymbolError:  # an installation that only runs models
+                raise missing from None
+            code = lib.aclopCreateHandle(*found)
+        errors.check(code, "aclopCreateHandle")
+        self._set(out[0], arguments)
+
+    def _set(self, handle: Any, arguments: Arguments) -> None:
+        self.type, self.attrs = arguments.type, arguments.attrs
+        self.inputs, self.outputs = tuple(arguments.inputs), tuple(arguments.outputs)
+        # One data buffer for each tensor, pointed to whatever a launch gives.
+        self._buffers = [[DataBuffer() for _ in group] for group in (self.inputs, self.outputs)]
+        self._arrays = [ffi.new("aclDataBuffer *[]", [b.handle for b in group]) for group in self._buffers]
+        self._lock = threading.Lock()
+        self._own(handle, Context.current())
+
+    @classmethod
+    def for_cast(cls, source: Any, target: Any, *, compile: bool = True) -> OpHandle:
+        """The handle that casts a tensor described by `source` to one by `target` (aclopCreateHandleForCast)."""
+        arguments = Arguments("Cast", [source], [target], None)
+        wanted, given = arguments.outputs[0], arguments.inputs[0]
+        out = ffi.new("aclopHandle **")
+        code = lib.aclopCreateHandleForCast(given.handle, wanted.handle, 0, out)
+        if code == lib.ACL_ERROR_OP_NOT_FOUND and compile:
+            missing = errors.error(code, "aclopCreateHandleForCast")
+            try:
+                Arguments("Cast", [given], [wanted], {"dst_type": wanted.acl_dtype}).compile()
+            except MissingSymbolError:
+                raise missing from None
+            code = lib.aclopCreateHandleForCast(given.handle, wanted.handle, 0, out)
+        errors.check(code, "aclopCreateHandleForCast")
+        return cls._adopt(out[0], arguments)
+
+    @classmethod
+    def _adopt(cls, pointer: Any, arguments: Arguments) -> OpHandle:
+        """A handle that another function created."""
+        handle = cls.__new__(cls)
+        handle._set(pointer, arguments)
+        return handle
+
+    def launch(self, inputs: Sequence[Any], outputs: Sequence[Any], stream: Optional[Stream] = None) -> None:
+        """Queues the operator on `stream` and returns (aclopExecWithHandle); None is the context's default stream.
+
+        Inputs and outputs are dense Tensors or DeviceBuffers, in the order of the descriptions; None for an optional
+        input that is not used, and for a constant. They are kept until the stream is synchronised.
+
+        Raises OperatorError for a number of inputs (100021) or outputs (100022) other than the handle's, and
+        RuntimeError when another thread's operators are still in flight on this stream: CANN does not allow two threads
+        to launch operators on one stream, nor on the default stream.
+        """
+        flight = Context.current().default_flight() if stream is None else stream.flight
+        handle = self.handle
+        with self._lock:
+            first, second = self._buffers
+            if len(inputs) == len(first) and len(outputs) == len(second):
+                for buffers, given in ((first, inputs), (second, outputs)):
+                    for buffer, memory in zip(buffers, given):
+                        if memory is buffer._memory and type(memory) is Tensor:
+                            memory.handle_check()
+                        else:
+                            buffer.update(memory)
+                sources, targets = self._arrays
+            else:  # the driver refuses that
+                extra = [[DataBuffer(m) for m in group] for group in (inputs, outputs)]
+                sources, targets = (ffi.new("aclDataBuffer *[]", [b.handle for b in group]) for group in extra)
+            use = enter(flight)
+            try:
+                code = lib.aclopExecWithHandle(handle, len(inputs), sources, len(outputs), targets, flight.handle)
+                if code:
+                    self._again(code, "aclopExecWithHandle", handle, len(inputs), sources, len(outputs), targets,
+                                flight.handle)
+                flight.hold(self)
+                for memory in (*inputs, *outputs):
+                    if memory is not None:
+                        flight.hold(memory)
+            finally:
+                use.calling = False
+
+    def execute(self, inputs: Sequence[Any], outputs: Sequence[Any], stream: Optional[Stream] = None) -> None:
+        """Launches, and waits for the stream."""
+        if stream is None:
+            stream = Stream.default()
+        self.launch(inputs, outputs, stream)
+        stream.synchronize()
+
+    def _release(self) -> None:
+        lib.aclopDestroyHandle(self.handle)
+        for group in self._buffers:
+            for buffer in group:
+                buffer.close()
+
+    def _describe(self) -> str:
+        return f"{self.type} {', '.join(str(d.shape) for d in self.inputs)} -> " \
+               f"{', '.join(str(d.shape) for d in self.outputs)}"
+
+
+# Launching from threads
+
+class _Use:
+    """Which thread launches operators on a stream."""
+
+    __slots__ = ("thread", "calling")
+
+    def __init__(self, thread: int) -> None:
+        self.thread = thread
+        self.calling = False
+
+
+_uses: dict[int, _Use] = {}  # by the stream's address
+_uses_lock = threading.Lock()
+
+
+def enter(flight: Flight) -> _Use:
+    """Claims a stream for a launch of this thread; the caller resets ``calling`` after it."""
+    me = threading.get_ident()
+    use = _uses.get(flight.address)
+    if use is None or use.thread != me:
+        with _uses_lock:
+            use = _uses.setdefault(flight.address, _Use(me))
+            if use.thread != me:
+                if use.calling or flight.busy:
+                    raise RuntimeError("two threads launch operators on one stream, or on the default stream, which "
+                                       "CANN does not allow: give each a Stream of its own, or synchronise in between")
+                use.thread = me
+    use.calling = True
+    return use
+
