@@ -98,7 +98,8 @@ def gemm_handle(m: int, n: int, k: int, dtype_a: DTypeLike, dtype_b: DTypeLike, 
     out = ffi.new("aclopHandle **")
     flags = _transposed(transpose_a), _transposed(transpose_b), lib.ACL_TRANS_N
     codes = to_acl(dtype_a), to_acl(dtype_b), to_acl(dtype_c)
-    _compiled(lambda: int(lib.aclblasCreateHandleForGemmEx(*flags, m, n, k, *codes, lib.ACL_COMPUTE_HIGH_PRECISION, out)),
+    _compiled(lambda: int(lib.aclblasCreateHandleForGemmEx(*flags, m, n, k, *codes,
+                                                           lib.ACL_COMPUTE_HIGH_PRECISION, out)),
               "aclblasCreateHandleForGemmEx", lambda: arguments, compile)
     return OpHandle._adopt(out[0], arguments)
 

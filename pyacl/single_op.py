@@ -16,6 +16,7 @@ from .stream import Stream
 from .tensor import Tensor
 from .tensor_desc import TensorDesc
 
+
 def op(type: str, inputs: Sequence[Any], outputs: Sequence[Any], attrs: Attributes = None, *,
        input_descs: Optional[Sequence[Any]] = None, output_descs: Optional[Sequence[Any]] = None,
        stream: Optional[Stream] = None, compile: bool = True) -> tuple[Any, ...]:
