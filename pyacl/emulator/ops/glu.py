@@ -1,0 +1,104 @@
+"""Gated linear units: one half of a tensor, activated, times the other half."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import rules, special
+from .registry import define
+from .unary import sigmoid
+
+ROOT = 0.7978845608028654  # sqrt(2 / pi)
+
+
+def halves(x: Any, dim: int) -> Any:
+    return np.split(x, 2, axis=dim)
+
+
+def gelu(x: Any, tanh: bool) -> Any:
+    if tanh:
+        return 0.5 * x * (1 + np.tanh(np.float32(ROOT) * (x + np.float32(0.044715) * x * x * x)))
+    return 0.5 * x * (1 + special.erf(x * np.float32(0.5 ** 0.5)))
+
+
+def gelu_slope(x: Any, tanh: bool) -> Any:
+    """The derivative of gelu."""
+    if tanh:
+        t = np.tanh(np.float32(ROOT) * (x + np.float32(0.044715) * x * x * x))
+        inner = np.float32(ROOT) * (1 + np.float32(3 * 0.044715) * x * x)
+        return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * inner
+    density = np.exp(-0.5 * x * x) * np.float32(0.3989422804014327)
+    return 0.5 * (1 + special.erf(x * np.float32(0.5 ** 0.5))) + x * density
+
+
+def silu_slope(x: Any) -> Any:
+    s = sigmoid(x)
+    return s + s * (1 - s) * x
+
+
+def glu(x: Any, dim: int) -> Any:
+    a, b = halves(x, dim)
+    return a * sigmoid(b)
+
+
+def glu_grad(dy: Any, x: Any, dim: int) -> Any:
+    a, b = halves(x, dim)
+    s = sigmoid(b)
+    return np.concatenate((dy * s, dy * a * s * (1 - s)), axis=dim)
+
+
+def swiglu(x: Any, dim: int) -> Any:
+    a, b = halves(x, dim)
+    return a * sigmoid(a) * b
+
+
+def swiglu_grad(dy: Any, x: Any, dim: int) -> Any:
+    a, b = halves(x, dim)
+    return np.concatenate((dy * silu_slope(a) * b, dy * sigmoid(a) * a), axis=dim)
+
+
+def geglu(x: Any, dim: int, approximate: int, left: bool = False) -> Any:
+    """(activated times the other half, activated)"""
+    a, b = halves(x, dim)
+    if left:
+        a, b = b, a
+    active = gelu(b, approximate == 1)
+    return a * active, active
+
+
+def geglu_grad(dy: Any, x: Any, active: Any, dim: int, approximate: int, left: bool = False) -> Any:
+    a, b = halves(x, dim)
+    if left:
+        a, b = b, a
+    passed, activated = dy * active, dy * a * gelu_slope(b, approximate == 1)
+    return np.concatenate((activated, passed) if left else (passed, activated), axis=dim)
+
+
+# ---- rules
+
+def half_shape(x: Any, dim: int, *_: Any) -> Any:
+    d = rules.axis(dim, x.ndim)
+    if not x.ndim or x.shape[d] % 2:
+        rules.reject(f"dimension {dim} of self has {x.shape[d] if x.ndim else 0} elements, not an even number")
+    return (*x.shape[:d], x.shape[d] // 2, *x.shape[d + 1:])
+
+
+def half_shapes(x: Any, dim: int, *_: Any) -> Any:
+    shape = half_shape(x, dim)
+    return shape, shape
+
+
+def whole(dy: Any, x: Any, *_: Any) -> Any:
+    return tuple(x.shape)
+
+
+define("Glu", glu, shape=half_shape, result=rules.first, oracle="torch.nn.functional.glu")
+define("GluBackward", glu_grad, shape=whole, result=rules.first, roles={"gradOut": "i"},
+       oracle="torch.nn.functional.glu, backward")
+define("SwiGlu", swiglu, shape=half_shape, result=rules.first, oracle="torch silu of a half")
+define("SwiGluGrad", swiglu_grad, shape=whole, result=rules.first, oracle="torch silu of a half, backward")
+define("GeGlu GeGluV3", geglu, shape=half_shapes, result=rules.first, oracle="torch gelu of a half")
+define("GeGluBackward GeGluV3Backward", geglu_grad, shape=whole, result=rules.first,
+       oracle="torch gelu of a half, backward")

@@ -1,0 +1,123 @@
+"""RmsNorm and what is fused with it: float32 inside, the last dimensions normalised as gamma has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import rules
+from .registry import define
+from .types import F32, HALF, cast
+
+
+def normalise(x: Any, gamma: Any, epsilon: float) -> tuple[Any, Any]:
+    """(x / rms(x) * gamma, 1 / rms(x)), both float32."""
+    x = np.asarray(x, np.float32)
+    axes = tuple(range(x.ndim - gamma.ndim, x.ndim))
+    mean = np.square(x).mean(axis=axes, keepdims=True, dtype=np.float32)
+    rstd = 1 / np.sqrt(mean + np.float32(epsilon))
+    return x * rstd * np.asarray(gamma, np.float32), rstd
+
+
+def rounded(x: Any, like: Any) -> Any:
+    """A float32 result as it comes back from memory of `like`'s type."""
+    return cast(x, like.dtype).astype(np.float32) if like.dtype in HALF else x
+
+
+def rms_norm(x: Any, gamma: Any, epsilon: float) -> Any:
+    return normalise(x, gamma, epsilon)
+
+
+def gemma(x: Any, gamma: Any, epsilon: float) -> Any:
+    return normalise(x, 1 + np.asarray(gamma, np.float32), epsilon)
+
+
+def _sum(x1: Any, x2: Any) -> Any:
+    """The sum goes through memory (xOut) before it is normalised."""
+    return rounded(x1.astype(np.float32) + x2.astype(np.float32), x1)
+
+
+def add_rms_norm(x1: Any, x2: Any, gamma: Any, epsilon: float) -> Any:
+    x = _sum(x1, x2)
+    y, rstd = normalise(x, gamma, epsilon)
+    return y, rstd, x
+
+
+def add_rms_norm_inplace(x1: Any, x2: Any, gamma: Any, epsilon: float) -> Any:
+    y, rstd, x = add_rms_norm(x1, x2, gamma, epsilon)
+    return y, x, rstd
+
+
+def add_rms_norm_cast(x1: Any, x2: Any, gamma: Any, epsilon: float) -> Any:
+    x = x1.astype(np.float32) + x2.astype(np.float32)
+    y, rstd = normalise(x, gamma, epsilon)
+    y = rounded(y, x1)
+    return y, y, rstd, x
+
+
+def rms_norm_grad(dy: Any, x: Any, rstd: Any, gamma: Any) -> Any:
+    normal = tuple(range(x.ndim - gamma.ndim, x.ndim))
+    rest = tuple(range(x.ndim - gamma.ndim))
+    rstd = rstd.reshape(rstd.shape + (1,) * (x.ndim - rstd.ndim))
+    scaled = x * rstd
+    weighted = dy * gamma
+    dx = (weighted - scaled * (weighted * scaled).mean(axis=normal, keepdims=True, dtype=np.float32)) * rstd
+    return dx, (dy * scaled).sum(axis=rest, dtype=np.float32)
+
+
+def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float, axes: tuple[int, ...] = (-1,)) -> tuple[Any, Any, Any]:
+    """(normalised, mean, rstd), all float32."""
+    mean = x.mean(axis=axes, keepdims=True, dtype=np.float32)
+    centred = x - mean
+    rstd = 1 / np.sqrt(np.square(centred).mean(axis=axes, keepdims=True, dtype=np.float32) + np.float32(epsilon))
+    return centred * rstd * gamma + beta, mean, rstd
+
+
+def add_layer_norm(x1: Any, x2: Any, gamma: Any, beta: Any, bias: Any, epsilon: float, give_sum: bool) -> Any:
+    x = x1 + x2 if bias is None else x1 + x2 + bias
+    y, mean, rstd = layer_norm(x, gamma, beta, epsilon)
+    return y, mean, rstd, x if give_sum else None
+
+
+def deep_norm(x: Any, gx: Any, beta: Any, gamma: Any, alpha: float, epsilon: float) -> Any:
+    mixed = x * np.float32(alpha) + gx
+    y, mean, rstd = layer_norm(mixed, gamma, beta, epsilon, tuple(range(x.ndim - gamma.ndim, x.ndim)))
+    return mean, rstd, y
+
+
+# ---- rules
+
+def check(x: Any, *rest: Any) -> None:
+    gamma = next(t for t in reversed([r for r in rest if rules.is_tensor(r)]))
+    if gamma.ndim > x.ndim or tuple(x.shape[x.ndim - gamma.ndim:]) != tuple(gamma.shape):
+        rules.reject(f"gamma has the shape {list(gamma.shape)}; it must be the last dimensions of {list(x.shape)}")
+
+
+def rstd_shape(x: Any, gamma: Any) -> Any:
+    keep = x.ndim - gamma.ndim
+    return (*x.shape[:keep], *(1,) * gamma.ndim)
+
+
+def _two(x: Any, gamma: Any, *_: Any) -> Any:
+    return tuple(x.shape), rstd_shape(x, gamma)
+
+
+
+define("RmsNorm", rms_norm, shape=_two, result=lambda x, *_: (x.dtype, F32), check=check, workspace=1024,
+       oracle="torch.nn.functional.rms_norm")
+define("GemmaRmsNorm", gemma, shape=_two, result=lambda x, *_: (x.dtype, F32), check=check, workspace=1024,
+       oracle="torch.nn.functional.rms_norm")
+define("AddRmsNorm", add_rms_norm, raw=True, check=check, workspace=1024,
+       shape=lambda a, b, g, *_: (tuple(a.shape), rstd_shape(a, g), tuple(a.shape)),
+       result=lambda a, *_: (a.dtype, F32, a.dtype), oracle="torch.nn.functional.rms_norm")
+define("InplaceAddRmsNorm", add_rms_norm_inplace, raw=True, check=check, workspace=1024,
+       shape=lambda a, b, g, *_: (tuple(a.shape), tuple(a.shape), rstd_shape(a, g)),
+       result=lambda a, *_: (a.dtype, a.dtype, F32), oracle="torch.nn.functional.rms_norm")
+define("AddRmsNormCast", add_rms_norm_cast, raw=True, check=check, workspace=1024,
+       shape=lambda a, b, g, *_: (tuple(a.shape), tuple(a.shape), rstd_shape(a, g), tuple(a.shape)),
+       result=lambda a, *_: (F32, a.dtype, F32, a.dtype), oracle="torch.nn.functional.rms_norm")
+define("RmsNormGrad", rms_norm_grad, workspace=1024, shape=lambda dy, x, r, g: (tuple(x.shape), tuple(g.shape)),
+       result=lambda dy, x, r, g: (x.dtype, F32), oracle="torch.nn.functional.rms_norm, backward")
+define("AddLayerNorm", add_layer_norm, optional="xOut", oracle="torch.nn.functional.layer_norm")
+define("DeepNorm", deep_norm, oracle="torch.nn.functional.layer_norm")
