@@ -8,8 +8,11 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from functools import cache
 from pathlib import Path
+from typing import Callable
 
+import numpy as np
 import pytest
 from wheels import unpacked
 
@@ -19,6 +22,7 @@ from pyacl.emulator.export.cli import settings
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+Arguments = Callable[[str], "list[Path]"]
 PROGRAMS = sorted(p.stem for p in (HERE / "c").glob("*.c"))
 
 pytestmark = [
@@ -57,9 +61,38 @@ def compile_c(exported: Path, tmp_path: Path, program: str, *options: str, compi
     return binary
 
 
-def arguments(program: str, tmp_path: Path) -> list[str]:
+@pytest.fixture(scope="session")
+def arguments(tmp_path_factory: pytest.TempPathFactory) -> Arguments:
     """What a program of tests/c is called with."""
-    return []
+    folder = tmp_path_factory.mktemp("made")
+
+    @cache
+    def made(program: str) -> list[Path]:
+        if program == "kernels":
+            kernel = folder / "add_custom.so"
+            subprocess.run(["gcc", "-shared", "-fPIC", f"-I{ROOT / 'pyacl/emulator/kernels'}",
+                            ROOT / "examples/kernels/add_custom.c", "-o", kernel], check=True)
+            return [kernel]
+        if program == "models":
+            return [plus_one(folder)]
+        return []
+
+    return made
+
+
+def plus_one(folder: Path) -> Path:
+    """A compiled model: y = x + 1."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from pyacl.emulator.models.compile import compile_file
+
+    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2, 3]) for name in "xy"]
+    one = onnx.numpy_helper.from_array(np.ones(1, np.float32), "one")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Add", ["x", "one"], ["y"])], "plus_one", values[:1],
+                                   values[1:], [one])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8),
+              folder / "plus_one.onnx")
+    return Path(compile_file(folder / "plus_one.onnx", folder / "plus_one"))
 
 
 # The libraries.
@@ -127,10 +160,10 @@ def test_run_starts_a_program_and_keeps_its_exit_code(exported: Path) -> None:
 
 @pytest.mark.parametrize("compiler", ["gcc", "g++"])
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_program(exported: Path, tmp_path: Path, program: str, compiler: str) -> None:
+def test_program(exported: Path, arguments: Arguments, tmp_path: Path, program: str, compiler: str) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"no {compiler}")
-    done = run(exported, compile_c(exported, tmp_path, program, compiler=compiler), *arguments(program, tmp_path))
+    done = run(exported, compile_c(exported, tmp_path, program, compiler=compiler), *arguments(program))
     assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["done"]), done.stderr
 
 
@@ -142,19 +175,20 @@ def test_program_under_other_schedules(exported: Path, tmp_path: Path, program: 
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "g++"])
-def test_programs_compile_against_real_headers(exported: Path, tmp_path: Path, compiler: str) -> None:
+def test_programs_compile_against_real_headers(exported: Path, arguments: Arguments, tmp_path: Path,
+                                               compiler: str) -> None:
     include = unpacked("torch_npu==2.14.0", "torch_npu/include") / "torch_npu" / "include"
     for program in PROGRAMS:
         binary = compile_c(exported, tmp_path, program, "-DREAL_HEADERS", "-isystem", str(include), compiler=compiler)
-        done = run(exported, binary, *arguments(program, tmp_path))
+        done = run(exported, binary, *arguments(program))
         assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_program_under_address_sanitizer(exported: Path, tmp_path: Path, program: str) -> None:
+def test_program_under_address_sanitizer(exported: Path, arguments: Arguments, tmp_path: Path, program: str) -> None:
     binary = compile_c(exported, tmp_path, program, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     # Python keeps what it allocated until the process ends; leaks are valgrind's business.
-    done = run(exported, binary, *arguments(program, tmp_path), ASAN_OPTIONS="detect_leaks=0", PYTHONMALLOC="malloc")
+    done = run(exported, binary, *arguments(program), ASAN_OPTIONS="detect_leaks=0", PYTHONMALLOC="malloc")
     assert done.returncode == 0, done.stderr
 
 
