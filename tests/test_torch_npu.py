@@ -1,0 +1,70 @@
+"""An unmodified torch_npu on the exported libraries.
+
+Needs a Python that has torch and torch_npu: this one, or the one that PYACL_TORCH_NPU_PYTHON names. It need not have
+pyacl: the libraries bring it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Optional
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+
+
+def _python() -> Optional[str]:
+    named = os.environ.get("PYACL_TORCH_NPU_PYTHON")
+    if named:
+        return named
+    return sys.executable if importlib.util.find_spec("torch_npu") else None
+
+
+PYTHON = _python()
+pytestmark = [
+    pytest.mark.skipif(PYTHON is None, reason="no torch_npu: install it, or set PYACL_TORCH_NPU_PYTHON"),
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc builds the libraries"),
+    pytest.mark.skipif(os.environ.get("PYACL_BACKEND") == "native", reason="starts its own programs"),
+    pytest.mark.timeout(600),
+]
+
+
+def run(*command: object) -> subprocess.CompletedProcess[str]:
+    assert PYTHON is not None
+    return subprocess.run(
+        [sys.executable, "-m", "pyacl", "emulator", "run", "--", PYTHON, *map(str, command)], capture_output=True,
+        text=True, cwd=HERE.parent, env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"})
+
+
+def test_features_give_what_the_cpu_gives() -> None:
+    done = run(HERE / "torch_npu" / "features.py")
+    assert done.returncode == 0, done.stderr[-4000:]
+    results = json.loads(done.stdout.splitlines()[-1])
+    assert len(results) > 200
+    assert {name: result for name, result in results.items() if result != "ok"} == {}, done.stderr[-4000:]
+
+
+def test_training_reaches_the_cpus_losses() -> None:
+    done = run(HERE.parent / "examples" / "torch_npu_train.py")
+    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+    assert done.stdout.count("step") == 10
+    assert "not emulated" not in done.stderr
+
+
+def test_operators_that_are_missing_are_printed_by_name() -> None:
+    done = run("-c", """
+import torch, torch_npu
+try:
+    torch.svd(torch.ones(2, 3).npu())
+except RuntimeError as error:
+    print("RuntimeError")
+""")
+    assert done.stdout.strip().endswith("RuntimeError"), done.stdout + done.stderr[-4000:]
+    assert "not emulated: aclnnSvd" in done.stderr
