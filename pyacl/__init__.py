@@ -25,7 +25,10 @@ _EXPORTS = {
     "scalar": ("Scalar", "ScalarList"),
     "arrays": ("BoolArray", "FloatArray", "IntArray"),
     "executor": ("Executor",),
-    "model": ("ExecConfig", "Model", "ModelPool"),
+    "model": ("Binding", "ExecConfig", "LoadConfig", "Model", "ModelDesc", "ModelDump"),
+    "model_bundle": ("ModelBundle",),
+    "model_pool": ("ModelPool",),
+    "aipp": ("Aipp",),
     "binary": ("Binary", "KernelException"),
     "kernel": ("Kernel",),
     "args_handle": ("ArgsHandle",),
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     from . import emulator as emulator
     from . import errors as errors
     from . import ops as ops
+    from .aipp import Aipp as Aipp
     from . import single_op as single_op
     from .args_handle import ArgsHandle as ArgsHandle
     from .arrays import BoolArray as BoolArray
@@ -109,9 +113,14 @@ if TYPE_CHECKING:
     from .memory import memcpy_2d as memcpy_2d
     from .memory import memcpy_async as memcpy_async
     from .memory import memset as memset
+    from .model import Binding as Binding
     from .model import ExecConfig as ExecConfig
+    from .model import LoadConfig as LoadConfig
     from .model import Model as Model
-    from .model import ModelPool as ModelPool
+    from .model import ModelDesc as ModelDesc
+    from .model import ModelDump as ModelDump
+    from .model_bundle import ModelBundle as ModelBundle
+    from .model_pool import ModelPool as ModelPool
     from .op_attr import OpAttr as OpAttr
     from .op_handle import OpHandle as OpHandle
     from .resource import Resource as Resource

@@ -82,7 +82,7 @@ def decode(data: npt.NDArray[np.uint8]) -> Parameters:
     batches = []
     for i in range(count):
         crop, scaled, padding, _, *n = _BATCH.unpack_from(raw, _HEAD.size + i * _BATCH.size)
-        batches.append(Batch(tuple(n[0:4]) if crop else None, tuple(n[8:12]) if padding else None,  # type: ignore[arg-type]
+        batches.append(Batch(tuple(n[0:4]) if crop else None, tuple(n[8:12]) if padding else None,
                              tuple(n[12:16]), tuple(n[16:20]), tuple(n[20:24]), bool(scaled)))
     return Parameters(kind, width, height, bool(csc), tuple(rest[0:9]), tuple(rest[9:12]), tuple(rest[12:15]), bool(rb),
                       bool(ax), batches)

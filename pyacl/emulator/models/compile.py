@@ -259,7 +259,7 @@ def _cut(model: ModelProto, nodes: Sequence[str]) -> ModelProto:
     inferred = onnx.shape_inference.infer_shapes(model)
     try:
         extractor = onnx.utils.Extractor(inferred)
-        return extractor.extract_model([v.name for v in onnx_graph.real_inputs(model.graph)],  # type: ignore[no-any-return]
+        return extractor.extract_model([v.name for v in onnx_graph.real_inputs(model.graph)],
                                        outputs)
     except Exception as error:
         raise _fail(f"--out_nodes: the model cannot end at {', '.join(nodes)}: {error}") from None
@@ -362,17 +362,17 @@ def parse_gears(text: str) -> list[tuple[int, ...]]:
 
 
 # Options of atc that steer how a real compiler makes kernels; an emulated model has none.
-_IGNORED = ("precision_mode", "precision_mode_v2", "op_select_implmode", "optypelist_for_implmode", "op_precision_mode",
-            "log", "output_type", "op_debug_level", "op_compiler_cache_mode", "op_compiler_cache_dir",
-            "buffer_optimize", "enable_small_channel", "fusion_switch_file", "auto_tune_mode", "debug_dir", "core_type", "aicore_num",
-            "modify_mixlist", "keep_dtype", "host_env_os", "host_env_cpu", "deterministic", "check_report",
-            "input_fp16_nodes", "is_input_adjust_hw_layout", "is_output_adjust_hw_layout", "virtual_type",
-            "op_name_map", "compression_optimize_conf", "sparsity", "atomic_clean_policy", "external_weight",
-            "jit_compile", "oo_level", "input_hint_shape", "optimization_switch", "enable_single_stream",
-            "ac_parallel_enable", "tiling_schedule_optimize", "quant_dumpable", "customize_dtypes", "mdl_bank_path",
-            "op_bank_path", "display_model_info", "shape_generalized_build_mode", "dump_mode", "weight", "json",
-            "om", "mode", "save_original_model", "disable_reuse_memory", "enable_scope_fusion_passes", "singleop",
-            "allow_hf32", "op_debug_config", "status_check")
+_IGNORED = tuple("""
+    precision_mode precision_mode_v2 op_select_implmode optypelist_for_implmode op_precision_mode log output_type
+    op_debug_level op_compiler_cache_mode op_compiler_cache_dir buffer_optimize enable_small_channel
+    fusion_switch_file auto_tune_mode debug_dir core_type aicore_num modify_mixlist keep_dtype host_env_os
+    host_env_cpu deterministic check_report input_fp16_nodes is_input_adjust_hw_layout is_output_adjust_hw_layout
+    virtual_type op_name_map compression_optimize_conf sparsity atomic_clean_policy external_weight jit_compile
+    oo_level input_hint_shape optimization_switch enable_single_stream ac_parallel_enable tiling_schedule_optimize
+    quant_dumpable customize_dtypes mdl_bank_path op_bank_path display_model_info shape_generalized_build_mode
+    dump_mode weight json om mode save_original_model disable_reuse_memory enable_scope_fusion_passes singleop
+    allow_hf32 op_debug_config status_check
+""".split())
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:

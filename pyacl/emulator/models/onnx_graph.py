@@ -43,7 +43,7 @@ def load(path: str) -> ModelProto:
     """An ONNX file with its external data; Failure with the reason otherwise."""
     onnx = require()
     try:
-        return onnx.load(path)  # type: ignore[no-any-return]
+        return onnx.load(path)
     except Exception as error:  # protobuf and file errors have no common base
         raise Failure(lib.ACL_ERROR_GE_EXEC_MODEL_PATH_INVALID, f"{path} is no readable ONNX file: {error}") from None
 
@@ -95,7 +95,7 @@ def with_shapes(model: ModelProto, shapes: dict[str, tuple[int, ...]]) -> ModelP
         if value.type.tensor_type.HasField("shape"):
             value.type.tensor_type.ClearField("shape")
     try:
-        return onnx.shape_inference.infer_shapes(copy, data_prop=True)  # type: ignore[no-any-return]
+        return onnx.shape_inference.infer_shapes(copy, data_prop=True)
     except Exception as error:
         raise Failure(lib.ACL_ERROR_GE_SHAPE_INVALID, f"the shapes {shapes} do not fit the model: {error}") from None
 
@@ -120,7 +120,7 @@ def split(model: ModelProto) -> tuple[bytes, bytes]:
 
 def _make_external(tensor: TensorProto, offset: int, length: int) -> None:
     for name in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
-        tensor.ClearField(name)  # type: ignore[arg-type]
+        tensor.ClearField(name)
     del tensor.external_data[:]
     tensor.data_location = 1  # EXTERNAL
     for key, value in (("location", WEIGHTS), ("offset", str(offset)), ("length", str(length))):

@@ -1,7 +1,7 @@
 """The protobuf wire format: just enough of it to read and write the documented fields of an .om's model definition.
 
-A message is read as an iterator of ``(field number, value)``, where a value is an int (varint) or a `memoryview` (fixed,
-length-delimited). Nothing is copied, so a hostile length costs nothing.
+A message is read as an iterator of ``(field number, value)``, where a value is an int (varint) or a `memoryview`
+(fixed, length-delimited). Nothing is copied, so a hostile length costs nothing.
 """
 
 from __future__ import annotations
