@@ -110,8 +110,8 @@ class Draw:
         return np.asarray(values).astype(dtype)
 
     def scalar(self, dtype: Any, low: float = -4, high: float = 4) -> Any:
-        """A value for an aclScalar, exact in float16 and bfloat16."""
-        dtype = np.dtype(dtype)
+        """A value for an aclScalar, exact in float16 and bfloat16; `dtype` may be one of our short names."""
+        dtype = DTYPES.get(dtype) or np.dtype(dtype)
         if dtype in FLOATS or dtype.kind == "c":
             return np.asarray(np.round(self.rng.uniform(low, high) * 4) / 4).astype(dtype)[()]
         return self.array((), dtype, low, high)[()]

@@ -2,8 +2,8 @@
 
 How to add an operator
 ----------------------
-Find its family's module here (or add one: every module is loaded), write a function of numpy arrays, and define it under
-its names without ``aclnn``::
+Find its family's module here (or add one: every module is loaded), write a function of numpy arrays, and define it
+under its names without ``aclnn``::
 
     def lerp(start, end, weight):
         return start + weight * (end - start)
@@ -39,8 +39,8 @@ operators that need some on the device, as matmul, sort and reductions do, so th
 exercised.
 
 Each operator names its oracle. ``oracle="torch.lerp"`` is called by the tests with the same inputs, drawn at random;
-what needs adapting, or other inputs, gets an entry in a module of ``tests/ops/oracles`` (one a family; see its docstring
-and ``tests/ops/oracle.py``). A family is a table of (names, function, oracle): see the bottom of `unary` and `binary`.
+what needs adapting, or other inputs, gets an entry in a module of ``tests/ops/oracles`` (one a family; see its
+docstring and ``tests/ops/oracle.py``). A family is a table of (names, function, oracle): see the bottom of `unary` and `binary`.
 """
 
 from .registry import Operator, Row, define, elementwise, family, find, load, op, table

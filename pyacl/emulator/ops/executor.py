@@ -206,7 +206,7 @@ class Run:
         only = outputs[0] if len(outputs) == 1 else None
         result = plan.results[0] if plan.results else None
         direct = (operator.takes_out and only is not None and only.dtype not in PACKED and result is not None
-                  and only.dtype == wide(result))
+                  and only.dtype == (result if operator.raw else wide(result)))
         plain = all(t is None or not is_tensor(v) or v.dtype == t for v, t in zip(inputs, targets)) \
             and not any(isinstance(v, list) for v in inputs)
 
