@@ -77,7 +77,8 @@ def adam_w_v2(var: Any, m: Any, v: Any, top: Any, grad: Any, step: Any, *rest: A
 def draw_ema(d: Draw) -> list[Any]:
     var, m, v, grad = state(d)
     step = np.full(1, d.integer(1, 9), np.int64)
-    return [grad, var, m, v, d.array(var.shape, F32), step, LR, 0.7, BETA1, BETA2, EPSILON, d.integer(0, 1), True, DECAY]
+    s = d.array(var.shape, F32)
+    return [grad, var, m, v, s, step, LR, 0.7, BETA1, BETA2, EPSILON, d.integer(0, 1), True, DECAY]
 
 
 def ema(grad: Any, var: Any, m: Any, v: Any, s: Any, step: Any, *rest: Any) -> Any:
