@@ -1,0 +1,1 @@
+"""What pyacl claims about speed, measured by one command: ``python -m benchmarks``."""
