@@ -65,7 +65,7 @@ same("zero_", lambda t: t.clone().zero_(), x)
 same("arange", lambda t: torch.arange(0, 10, 2, device=t.device), x)
 same("linspace", lambda t: torch.linspace(0, 1, 5, device=t.device), x)
 same("eye", lambda t: torch.eye(4, device=t.device), x)
-for kind in ("float16", "bfloat16", "int32", "int64", "bool", "float64", "int8", "uint8"):
+for kind in ("float16", "bfloat16", "int32", "int64", "bool", "int16", "int8", "uint8"):
     same(f"cast to {kind}", lambda t, kind=kind: (t * 3).abs().to(getattr(torch, kind)), x, tolerance=1e-2)
 same("item", lambda t: t[1, 2].item(), x)
 same("tolist", lambda t: t.tolist(), whole)
@@ -76,7 +76,7 @@ for operator in ("add", "sub", "mul", "div", "maximum", "minimum", "eq", "ne", "
     same(f"{operator} broadcast", getattr(torch, operator), x, row)
 for name, function in {
     "add scalar": lambda t: t + 2, "sub scalar": lambda t: t - 2.5, "rsub scalar": lambda t: 1 - t,
-    "mul scalar": lambda t: t * 3, "div scalar": lambda t: t / 4, "rdiv scalar": lambda t: 1 / t,
+    "less scalar": lambda t: t < 0.1, "equal scalar": lambda t: t == 0, "mul scalar": lambda t: t * 3, "div scalar": lambda t: t / 4, "rdiv scalar": lambda t: 1 / t,
     "pow scalar": lambda t: t ** 2, "compare scalar": lambda t: t > 0, "add alpha": lambda t: torch.add(t, t, alpha=3),
     "add_": lambda t: t.clone().add_(t), "mul_": lambda t: t.clone().mul_(2), "sub_": lambda t: t.clone().sub_(t),
     "div_": lambda t: t.clone().div_(2), "neg": lambda t: -t, "abs": torch.abs, "sign": torch.sign,
