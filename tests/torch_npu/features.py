@@ -76,7 +76,8 @@ for operator in ("add", "sub", "mul", "div", "maximum", "minimum", "eq", "ne", "
     same(f"{operator} broadcast", getattr(torch, operator), x, row)
 for name, function in {
     "add scalar": lambda t: t + 2, "sub scalar": lambda t: t - 2.5, "rsub scalar": lambda t: 1 - t,
-    "less scalar": lambda t: t < 0.1, "equal scalar": lambda t: t == 0, "mul scalar": lambda t: t * 3, "div scalar": lambda t: t / 4, "rdiv scalar": lambda t: 1 / t,
+    "less scalar": lambda t: t < 0.1, "equal scalar": lambda t: t == 0,
+    "mul scalar": lambda t: t * 3, "div scalar": lambda t: t / 4, "rdiv scalar": lambda t: 1 / t,
     "pow scalar": lambda t: t ** 2, "compare scalar": lambda t: t > 0, "add alpha": lambda t: torch.add(t, t, alpha=3),
     "add_": lambda t: t.clone().add_(t), "mul_": lambda t: t.clone().mul_(2), "sub_": lambda t: t.clone().sub_(t),
     "div_": lambda t: t.clone().div_(2), "neg": lambda t: -t, "abs": torch.abs, "sign": torch.sign,
