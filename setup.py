@@ -1,5 +1,8 @@
 """Only what pyproject.toml cannot say: the cffi modules, and the declarations that travel with the package."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
-setup(cffi_modules=["pyacl/capi/build.py:api", "pyacl/capi/build.py:hot", "pyacl/capi/build.py:abi"])
+setup(
+    cffi_modules=["pyacl/capi/build.py:api", "pyacl/capi/build.py:abi"],
+    packages=[*find_packages(include=["pyacl", "pyacl.*"]), "pyacl.capi.cdefs"],
+)
