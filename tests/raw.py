@@ -20,7 +20,7 @@ def ok(code: int) -> None:
     """Fails with the driver's own words."""
     if code:
         text = lib.aclGetRecentErrMsg()
-        raise AssertionError(f"{code}: {ffi.string(text).decode() if text != NULL else 'no text'}")
+        raise AssertionError(f"{code}: {ffi.string(text).decode().splitlines()[0] if text != NULL else 'no text'}")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -445,8 +445,8 @@ def test_pools(stream: Any) -> None:
     assert lib.aclrtFree(pointer) == lib.ACL_ERROR_RT_MEMORY_FREE
     assert lib.aclrtMemPoolDestroy(pool) != 0
     ok(lib.aclrtMemPoolFreeAsync(pointer, stream))
-    ok(lib.aclrtMemsetAsync(pointer, 8, 1, 8, stream))  # after the free, in the order of the stream
-    assert lib.aclrtSynchronizeStream(stream) >= 500000
+    # After the free, in the order of the stream: refused at once where work runs at once, else the stream's fault.
+    assert lib.aclrtMemsetAsync(pointer, 8, 1, 8, stream) or lib.aclrtSynchronizeStream(stream) >= 500000
     seen = {}
     for name in ("USED_MEM_CURRENT", "USED_MEM_HIGH", "RESERVED_MEM_CURRENT"):
         ok(lib.aclrtMemPoolGetAttr(pool, getattr(lib, f"ACL_RT_MEM_POOL_ATTR_{name}"), value))

@@ -37,10 +37,9 @@ def locate(address: int, nbytes: int, what: str) -> Place:
     """Where a range lies. Fails when it is not wholly in one allocation, or in none although it should be."""
     region = memory.find(address)
     if region is None:
-        window = memory.window_of(address)
-        if window:
-            raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"{what} {address:#x} is not valid memory: it lies in "
-                          f"{window}; {memory.describe(address)}")
+        if not memory.may_be_pageable(address):
+            raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"{what} {address:#x} is not valid memory: "
+                          f"{memory.describe(address)}")
         return Place(address, nbytes, what, PAGEABLE, None)
     if address + nbytes > region.address + region.size:
         raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"{what} {address:#x}: {nbytes} bytes from there on end behind "

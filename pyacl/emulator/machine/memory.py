@@ -121,7 +121,7 @@ def describe(address: int) -> str:
     for start, end, what in _windows:
         if start <= address < end:
             return f"it lies in {what}, where nothing is allocated (freed?)"
-    return "the runtime did not allocate it"
+    return "no memory can be there" if _is_nowhere(address) else "the runtime did not allocate it"
 
 
 def device_bytes(address: int, nbytes: int, what: str = "address", code: int = 0) -> Bytes:
@@ -146,14 +146,13 @@ def device_bytes(address: int, nbytes: int, what: str = "address", code: int = 0
     raise Failure(code or lib.ACL_ERROR_RT_PARAM_INVALID, f"{what} {address:#x} is not device memory: {text}")
 
 
-def window_of(address: int) -> str:
-    """What window an address lies in that no live region holds; "" for pageable host memory."""
-    for start, end, what in _windows:
-        if start <= address < end:
-            return what
-    if address < 65536 or address >> 56 or address >> 48 == 0x0ACE:
-        return "no memory at all"
-    return ""
+def may_be_pageable(address: int) -> bool:
+    """Whether an address that no live region holds may be the user's own host memory."""
+    return not (any(start <= address < end for start, end, _ in _windows) or _is_nowhere(address))
+
+
+def _is_nowhere(address: int) -> bool:
+    return address < 65536 or address >> 56 != 0 or address >> 48 == 0x0ACE  # the last are handles
 
 
 def malloc(device: Device, nbytes: int, source: str = "aclrtMalloc", padding: Optional[int] = None,
