@@ -148,8 +148,8 @@ def _one(p: Parameters, b: Batch, raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.
         picture = (picture - np.array(p.input_bias, np.float32)) @ matrix.T + np.array(p.output_bias, np.float32)
         picture = np.clip(np.rint(picture), 0, 255).astype(np.float32)
     n = picture.shape[2]
-    picture = (picture - np.array(b.mean[:n], np.float32) - np.array(b.minimum[:n], np.float32)) \
-        * np.array(b.reciprocal[:n], np.float32)
+    mean, minimum, scale = (np.array(v[:n], np.float32) for v in (b.mean, b.minimum, b.reciprocal))
+    picture = ((picture - mean - minimum) * scale).astype(np.float32, copy=False)
     top, bottom, left, right = b.padding or (0, 0, 0, 0)
     return np.pad(picture, ((top, bottom), (left, right), (0, 0))).astype(np.float32, copy=False)
 

@@ -219,7 +219,8 @@ def dtype_to_numpy(dtype: int) -> np.dtype[Any]:
     if number == 16:
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
+        kind: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return kind
     if number is None or number in (8, 17, 19):
         raise Failure(lib.ACL_ERROR_GE_DATATYPE_INVALID, f"aclDataType {dtype} has no numpy type here")
     return np.dtype(_NUMPY[number])

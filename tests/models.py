@@ -1,0 +1,65 @@
+"""Models for the tests: small ones made here, and real ones where they are at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Sequence
+
+import numpy as np
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "models"
+
+
+def shared(name: str) -> Path:
+    """A real model that lies beside the repository."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"{name} is not beside the repository")
+    return path
+
+
+def graph(nodes: Sequence[Any], inputs: Sequence[Any], outputs: Sequence[Any], initializers: Sequence[Any] = (),
+          name: str = "small") -> Any:
+    """An ONNX model; inputs and outputs are (name, shape) or (name, shape, numpy dtype)."""
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+
+    def value(name: str, shape: Sequence[Any], dtype: Any = np.float32) -> Any:
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
+
+    made = helper.make_graph(list(nodes), name, [value(*v) for v in inputs], [value(*v) for v in outputs],
+                             [onnx.numpy_helper.from_array(a, n) for n, a in initializers])
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def node(kind: str, inputs: Sequence[str], outputs: Sequence[str], name: str = "", **attributes: Any) -> Any:
+    onnx = pytest.importorskip("onnx")
+    return onnx.helper.make_node(kind, list(inputs), list(outputs), name=name or f"n_{outputs[0]}", **attributes)
+
+
+WEIGHT = np.random.default_rng(7).standard_normal((64, 8)).astype(np.float32)
+
+
+def dense(batch: Any = 4) -> Any:
+    """y = relu(x @ w) + 1, and y's largest element by row; x is [batch, 64]."""
+    return graph([node("MatMul", ["x", "w"], ["h"]), node("Relu", ["h"], ["r"]), node("Add", ["r", "one"], ["y"]),
+                  node("ReduceMax", ["y"], ["top"], axes=[1], keepdims=0)],
+                 [("x", [batch, 64])], [("y", [batch, 8]), ("top", [batch])],
+                 [("w", WEIGHT), ("one", np.ones(1, np.float32))], "dense")
+
+
+def dense_reference(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    y = np.maximum(x @ WEIGHT, 0) + 1
+    return y, y.max(1)
+
+
+def light(name: str) -> tuple[Path, np.ndarray]:
+    """A real network of the onnx package, and the output that it ships with for an input of the recipe there."""
+    onnx = pytest.importorskip("onnx")
+    folder = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+    path = folder / f"light_{name}.onnx"
+    if not path.exists():
+        pytest.skip(f"this onnx has no {path.name}")
+    tensor = onnx.TensorProto.FromString((folder / f"light_{name}_output_0.pb").read_bytes())
+    return path, onnx.numpy_helper.to_array(tensor)
