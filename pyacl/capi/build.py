@@ -117,39 +117,6 @@ static aclnnStatus launch(void *phase_two, void *workspace, uint64_t workspaceSi
     return ffi
 
 
-_HOT = """
-#undef Py_BEGIN_ALLOW_THREADS
-#undef Py_END_ALLOW_THREADS
-#define Py_BEGIN_ALLOW_THREADS {
-#define Py_END_ALLOW_THREADS }
-
-/* How many calls a stream got, and how many of these are known to be done. A stream that is not known, for it was
-   never seen or its place was taken, counts as full. Only touched with the GIL. */
-typedef struct { void *stream; uint64_t queued, done; } pyacl_queue;
-static pyacl_queue pyacl_queues[256];
-
-static pyacl_queue *pyacl_find(void *stream) {
-    uintptr_t key = (uintptr_t)stream;
-    pyacl_queue *queue = &pyacl_queues[(key >> 4 ^ key >> 12) & 255];
-    if (queue->stream != stream) {
-        queue->stream = stream;
-        queue->done = queue->queued;
-        queue->queued += PYACL_LIMIT;
-    }
-    return queue;
-}
-/* NULL is another stream in every context. */
-static int pyacl_may_wait(void *stream) {
-    pyacl_queue *queue = pyacl_find(stream);
-    return ++queue->queued - queue->done > PYACL_LIMIT || stream == NULL;
-}
-static void pyacl_drained(void *stream, uint64_t until) {
-    pyacl_queue *queue = pyacl_find(stream);
-    if (queue->done < until) queue->done = until;
-}
-"""
-
-
 def _hot_wrapper(index: int, prototype: Any, names: Any) -> str:
     """A wrapper that is entered with the GIL held, and gives it up where it may wait."""
     name, types = prototype.name, [p.type for p in prototype.params]
@@ -192,16 +159,20 @@ def hot() -> cffi.FFI:
         declarations = re.sub(rf"\b{enum} \*", "void *", declarations)
     ffi = cffi.FFI()
     ffi.include(api())
-    ffi.cdef("int pyacl_bind(const char *name, void *address);\n" + declarations)
+    ffi.cdef("int pyacl_bind(const char *name, void *address);\n"
+             "int pyacl_accelerate(void *executor, void *stream, void *flight, void *pointer);\n" + declarations)
     source = f"""
 {_INCLUDES}
 #define PYACL_LIMIT {names.LIMIT}
 {types}
 {_table([p.name for p in prototypes])}
-{_HOT}
+{(_HERE / "hot.c").read_text()}
 {chr(10).join(_hot_wrapper(i, p, names) for i, p in enumerate(prototypes))}
 """
-    ffi.set_source("pyacl.capi._acl_hot", source, optional=True, extra_compile_args=["-O2", "-g0", "-w"])
+    # Not for the limited API: it reads the slots of Python objects.
+    ffi.set_source("pyacl.capi._acl_hot", source, optional=True, py_limited_api=False,
+                   define_macros=[("_CFFI_NO_LIMITED_API", None)],
+                   extra_compile_args=["-O2", "-g0", "-w"])
     return ffi
 
 
