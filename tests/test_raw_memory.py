@@ -179,6 +179,8 @@ COPIES: dict[str, tuple[Callable[[Any, Any], int], int]] = {
     "a lie about src": (lambda d, h: lib.aclrtMemcpy(h, 4096, d, 4096, D2H), lib.ACL_ERROR_RT_PARAM_INVALID),
     "no kind": (lambda d, h: lib.aclrtMemcpy(d, 8, h, 8, 99), lib.ACL_ERROR_INVALID_PARAM),
     "not memory": (lambda d, h: lib.aclrtMemcpy(d, 8, ffi.cast("void *", 64), 8, H2D), lib.ACL_ERROR_RT_PARAM_INVALID),
+    "no memory there": (lambda d, h: lib.aclrtMemcpy(d, 8, ffi.cast("void *", 0x0000_1234_5678_9000), 8, H2D),
+                        lib.ACL_ERROR_RT_PARAM_INVALID),
     "a handle": (lambda d, h: lib.aclrtMemcpy(d, 8, out("aclrtContext *", lib.aclrtGetCurrentContext), 8, H2D),
                  lib.ACL_ERROR_RT_PARAM_INVALID),
     "rows too wide": (lambda d, h: lib.aclrtMemcpy2d(d, 8, h, 16, 9, 1, H2D), lib.ACL_ERROR_INVALID_PARAM),

@@ -193,6 +193,15 @@ def test_ctrl_c_reaches_whoever_waits() -> None:
     """).split() == ["interrupted", "0"]
 
 
+def test_finalize_does_not_hang_on_what_cannot_run() -> None:
+    assert program("""
+        lib.aclInit(NULL); lib.aclrtSetDevice(0)
+        stream, event = out("aclrtStream *", lib.aclrtCreateStream), out("aclrtEvent *", lib.aclrtCreateEvent)
+        lib.aclrtStreamWaitEvent(stream, event)
+        print(lib.aclFinalize())
+    """).split() == ["0"]
+
+
 # Memory
 
 def test_looking_up_addresses() -> None:
@@ -224,6 +233,51 @@ def test_looking_up_addresses() -> None:
     assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:]))
     for region in live:
         memory.release(region)
+
+
+def test_threads_allocate_and_free_at_once() -> None:
+    where = device.devices[0]
+    used, mine = where.used, threading.local()
+    failures: list[str] = []
+
+    def work(seed: int) -> None:
+        rng = random.Random(seed)
+        mine.live = []
+        for _ in range(400):
+            if mine.live and rng.random() < 0.5:
+                memory.free(mine.live.pop(rng.randrange(len(mine.live))).address)
+            else:
+                mine.live.append(memory.malloc(where, rng.choice([64, 900, 70_000])))
+            for region in mine.live:
+                if memory.find(region.address + region.size - 1) is not region:
+                    failures.append(repr(region))
+        for region in mine.live:
+            memory.free(region.address)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert failures == []
+    assert where.used == used
+
+
+def test_one_of_two_who_free_the_same_fails() -> None:
+    codes = []
+    region = memory.malloc(device.devices[0], 64)
+    found = memory.allocation(region.address, memory.DEVICE_SOURCES, "aclrtFree")
+    for _ in range(2):  # as if both had looked the address up before either freed it
+        try:
+            memory.release(found)
+        except Failure as failure:
+            codes.append(failure.code)
+    assert codes == [lib.ACL_ERROR_RT_MEMORY_FREE]
 
 
 def test_a_full_arena_uses_addresses_again() -> None:

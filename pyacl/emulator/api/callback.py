@@ -5,17 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ...capi import ffi, lib
-from .. import handles
 from ..failure import Failure
 from ..machine import callback as _callback
 from ..machine import device as _device
 from ..machine import exception
 from ..machine import stream as _stream
-from ..machine.exception import ExceptionInfo
 from . import arguments
-
-_NOTHING = 0xFFFFFFFF
-
 
 # Calling the host from a stream
 
@@ -97,28 +92,3 @@ def aclrtExceptionInfoCallbackUnregister(callback: Any) -> None:
     if callback == ffi.NULL:
         raise arguments.refused("the callback is NULL")
     exception.registered.pop(int(ffi.cast("uintptr_t", callback)), None)
-
-
-def _ask(info: Any, field: str) -> int:
-    found = handles.find(info, ExceptionInfo)
-    return _NOTHING if found is None else getattr(found, field) & _NOTHING
-
-
-def aclrtGetTaskIdFromExceptionInfo(info: Any) -> int:
-    return _ask(info, "task")
-
-
-def aclrtGetStreamIdFromExceptionInfo(info: Any) -> int:
-    return _ask(info, "stream")
-
-
-def aclrtGetThreadIdFromExceptionInfo(info: Any) -> int:
-    return _ask(info, "thread")
-
-
-def aclrtGetDeviceIdFromExceptionInfo(info: Any) -> int:
-    return _ask(info, "device")
-
-
-def aclrtGetErrorCodeFromExceptionInfo(info: Any) -> int:
-    return _ask(info, "code")

@@ -324,7 +324,8 @@ def _cell(pointer: Any, stream: Any) -> tuple[int, Stream]:
 def aclrtValueWrite(devAddr: Any, value: int, flag: int, stream: Any) -> None:
     address, where = _cell(devAddr, stream)
     if flag or address % 8:
-        raise arguments.refused(f"flag {flag}, address {address:#x}: the flag must be 0, the address aligned to 8 bytes")
+        raise arguments.refused(f"flag {flag}, address {address:#x}: the flag must be 0, the address aligned to 8 "
+                                "bytes")
 
     def run() -> None:
         memory.device_bytes(address, 8, "devAddr").view("<u8")[0] = value

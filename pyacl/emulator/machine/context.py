@@ -144,7 +144,7 @@ def reset_device(device_id: int, force: bool) -> None:
 def release_all() -> None:
     """Every device as before its first use (aclFinalize)."""
     for device in _device.devices:
-        device.finish()
+        device.settle()
     with _lock:
         for device in _device.devices:
             device.release()

@@ -40,6 +40,9 @@ def locate(address: int, nbytes: int, what: str) -> Place:
         if not memory.may_be_pageable(address):
             raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"{what} {address:#x} is not valid memory: "
                           f"{memory.describe(address)}")
+        if not memory.is_there(address, nbytes):
+            raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"{what} {address:#x}: the process has no memory for {nbytes} "
+                          "bytes there")
         return Place(address, nbytes, what, PAGEABLE, None)
     if address + nbytes > region.address + region.size:
         raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"{what} {address:#x}: {nbytes} bytes from there on end behind "

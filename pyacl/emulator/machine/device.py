@@ -88,12 +88,19 @@ class Device:
             for stream in list(context.streams):
                 stream.finish(what=f"a wait for device {self.id}")
 
+    def settle(self) -> None:
+        """Runs what can run now, and leaves what waits for something else."""
+        for context in list(self.contexts):
+            for stream in list(context.streams):
+                stream.settle()
+
     def release(self) -> None:
         """Drops everything that hangs on the device: contexts and their streams, and all memory."""
         for context in list(self.contexts):
             context.release()
         for region in list(self.regions.values()):
-            release(region)
+            if not region.freed:
+                release(region)
         self.forget()
 
     def __repr__(self) -> str:

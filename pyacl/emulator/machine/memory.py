@@ -7,6 +7,8 @@ said about an address is found here: whether it is a device's, pinned, freed, or
 from __future__ import annotations
 
 import bisect
+import ctypes
+import errno
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Optional
@@ -16,7 +18,7 @@ import numpy.typing as npt
 
 from ...capi import ffi, lib
 from ..failure import Failure
-from .arena import HUGE_PAGE, Arena, round_up
+from .arena import HUGE_PAGE, PAGE, Arena, round_up
 
 if TYPE_CHECKING:
     from .device import Device
@@ -78,11 +80,14 @@ def add(region: Region) -> Region:
     return region
 
 
-def remove(region: Region) -> None:
-    """Forgets a region; views of its bytes stay readable, but it counts as freed."""
+def remove(region: Region) -> bool:
+    """Forgets a region: it counts as freed, though views of its bytes stay readable.
+
+    False if another thread was faster.
+    """
     with _lock:
         if region.freed:
-            return
+            return False
         region.freed = True
         del _starts[bisect.bisect_left(_starts, region.address)]
         del _by_start[region.address]
@@ -90,6 +95,7 @@ def remove(region: Region) -> None:
         _freed.move_to_end(region.address)
         if len(_freed) > _REMEMBERED:
             _freed.popitem(last=False)
+    return True
 
 
 def find(address: int) -> Optional[Region]:
@@ -151,6 +157,17 @@ def may_be_pageable(address: int) -> bool:
     return not (any(start <= address < end for start, end, _ in _windows) or _is_nowhere(address))
 
 
+_mincore = ctypes.CDLL(None, use_errno=True).mincore
+_mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
+_residency = ctypes.create_string_buffer(1)
+
+
+def is_there(address: int, nbytes: int) -> bool:
+    """Whether a range of pageable memory begins and ends in pages that the process has."""
+    first, last = address & -PAGE, (address + max(nbytes, 1) - 1) & -PAGE
+    return all(_mincore(page, 1, _residency) == 0 or ctypes.get_errno() != errno.ENOMEM for page in {first, last})
+
+
 def _is_nowhere(address: int) -> bool:
     return address < 65536 or address >> 56 != 0 or address >> 48 == 0x0ACE  # the last are handles
 
@@ -186,7 +203,8 @@ def malloc(device: Device, nbytes: int, source: str = "aclrtMalloc", padding: Op
 
 def release(region: Region) -> None:
     """Frees a region of `malloc` or `malloc_host`, whoever owns it."""
-    remove(region)
+    if not remove(region):
+        raise Failure(lib.ACL_ERROR_RT_MEMORY_FREE, f"{region.address:#x} was already freed: {region!r}")
     device = region.device
     if region.kind == "device" and device is not None:
         with device.lock:
@@ -250,6 +268,8 @@ def registered(address: int, nbytes: int, mapped: bool) -> Region:
 
 def view(address: int, nbytes: int) -> Bytes:
     """Any readable memory as an array, unchecked."""
+    if not nbytes:
+        return np.empty(0, np.uint8)
     return np.frombuffer(ffi.buffer(ffi.cast("char *", address), nbytes), np.uint8)
 
 

@@ -135,6 +135,8 @@ class Stream:
                     queue.popleft()
                 except IndexError:
                     pass
+                if scheduler._waiters:  # what ran may be what another thread waits for
+                    scheduler.announce()
         finally:
             self.idle.release()
         scheduler.announce()
@@ -190,6 +192,13 @@ class Stream:
                 return True
         target = self.done + len(queue)
         return scheduler.wait(lambda: not queue or self.done >= target, self, deadline, what)
+
+    def settle(self) -> None:
+        """Runs what can run now, and leaves what waits for something else."""
+        if settings.schedule == "threaded":
+            self.finish(monotonic() + 1)
+        while self.queue and not self.parked and scheduler.step(self):
+            pass
 
     def take_fault(self) -> None:
         """Raises the fault that was not reported yet, if there is one."""
