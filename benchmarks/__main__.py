@@ -75,8 +75,9 @@ def _child(args: argparse.Namespace) -> int:
 
 _IMPORTS = {
     "import pyacl": "import pyacl",
-    "import pyacl, and all classes": "import pyacl; [getattr(pyacl, n) for n in dir(pyacl) if n[0].isupper()]",
     "import pyacl, and load the C functions": "import pyacl; pyacl.lib.ACL_FLOAT",
+    "import pyacl, and load Device, Stream, Tensor, Executor":
+        "import pyacl; pyacl.Device, pyacl.Stream, pyacl.Tensor, pyacl.Executor",
 }
 
 
