@@ -295,6 +295,32 @@ def test_calls_with_the_gil_held_from_many_threads(exported: Path) -> None:
     """) == "6\n"
 
 
+def test_an_exception_on_its_way_survives_calls(exported: Path, tmp_path: Path) -> None:
+    # Objects of C extensions that an exception takes down call while the exception is set.
+    (tmp_path / "dying.c").write_text("""
+        extern void *PyExc_KeyError;
+        void PyErr_SetString(void *, const char *);
+        int aclInit(const char *);
+        int aclrtDestroyEvent(void *);
+        int codes[2];
+        void dying(void) {
+            PyErr_SetString(PyExc_KeyError, "mine");
+            codes[0] = aclInit(0);
+            codes[1] = aclrtDestroyEvent(0);
+        }
+    """)
+    subprocess.run(["gcc", "-shared", "-fPIC", tmp_path / "dying.c", "-o", tmp_path / "dying.so",
+                    f"-L{exported / 'lib64'}", "-lascendcl"], check=True)
+    assert python(exported, f"""
+        import ctypes
+        client = ctypes.PyDLL({str(tmp_path / "dying.so")!r})
+        try:
+            client.dying()
+        except KeyError as error:
+            print(repr(error), list((ctypes.c_int * 2).in_dll(client, "codes")))
+    """) == "KeyError('mine') [0, 100000]\n"
+
+
 def test_calls_after_the_interpreter_has_ended_fail(exported: Path) -> None:
     # C++ objects that live longer than Python, as torch_npu's, call the libraries when they are destroyed.
     done = run(exported, sys.executable, "-c", textwrap.dedent("""

@@ -15,12 +15,15 @@
     X(void *, PyEval_SaveThread, (void))                                                                               \
     X(int, PyGILState_Ensure, (void))                                                                                  \
     X(void, PyGILState_Release, (int))                                                                                 \
+    X(int, PyGILState_Check, (void))                                                                                   \
     X(int, PyRun_SimpleString, (const char *))                                                                         \
     X(void *, PyImport_ImportModule, (const char *))                                                                   \
     X(void *, PyObject_CallMethod, (void *, const char *, const char *, ...))                                          \
     X(unsigned long long, PyLong_AsUnsignedLongLong, (void *))                                                         \
     X(void *, PyErr_Occurred, (void))                                                                                  \
     X(void, PyErr_Print, (void))                                                                                       \
+    X(void, PyErr_Fetch, (void **, void **, void **))                                                                  \
+    X(void, PyErr_Restore, (void *, void *, void *))                                                                   \
     X(void, Py_DecRef, (void *))
 
 #define FIELD(type, name, parameters) type(*name) parameters;
@@ -34,6 +37,33 @@ static void *table[COUNT]; /* the callbacks, NULL until first used */
 static char reason[1024];  /* why the last call did not reach Python; aclGetRecentErrMsg gives it */
 
 static void explain(const char *name, const char *text) {
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
+    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
     if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
     snprintf(reason, sizeof reason, "%s: %s", name, text);
     fprintf(stderr, "pyacl emulator: %s\n", reason);
@@ -115,11 +145,28 @@ static void *ask(const char *name) {
     return callback;
 }
 
+/* An exception that is on its way through the caller: objects that it takes down may call while they end. */
+struct exception {
+    void *type, *value, *traceback;
+};
+
+static inline struct exception put_aside(void) {
+    struct exception raised = {NULL, NULL, NULL};
+    if (py.PyGILState_Check() && py.PyErr_Occurred()) py.PyErr_Fetch(&raised.type, &raised.value, &raised.traceback);
+    return raised;
+}
+
+static inline void put_back(struct exception *raised) {
+    if (raised->type) py.PyErr_Restore(raised->type, raised->value, raised->traceback);
+}
+
 static __attribute__((noinline)) void *resolve(int index) {
     const char *name = names[index];
     if (!start(name)) return NULL;
     int held = py.PyGILState_Ensure();
+    struct exception raised = put_aside();
     void *callback = ask(name);
+    put_back(&raised);
     py.PyGILState_Release(held);
     if (callback) __atomic_store_n(&table[index], callback, __ATOMIC_RELEASE);
     return callback;
@@ -127,7 +174,8 @@ static __attribute__((noinline)) void *resolve(int index) {
 
 #define FIND_CALLBACK(index, failure)                                                                                  \
     void *callback = __atomic_load_n(&table[index], __ATOMIC_ACQUIRE);                                                 \
-    if (__builtin_expect(callback == NULL, 0) && (callback = resolve(index)) == NULL) return failure
+    if (__builtin_expect(callback == NULL, 0) && (callback = resolve(index)) == NULL) return failure;                  \
+    __attribute__((cleanup(put_back))) struct exception raised = put_aside()
 
 /* Written in C because callbacks cannot be variadic: Python gets the finished text. */
 static void app_log(int index, aclLogLevel level, const char *function, const char *file, uint32_t line,
