@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import ml_dtypes
 import numpy as np
@@ -164,7 +164,8 @@ def _squeezed(d: Draw, shape: tuple[int, ...]) -> tuple[int, ...]:
 class Oracle:
     """`call` is the reference, `draw` makes the inputs; tolerances are for float32, those of other types are scaled.
 
-    `exact` asks for equal bits of the outputs, `cases` is how many inputs are drawn.
+    `exact` asks for equal values, `cases` is how many inputs are drawn. `room` gives, from the inputs, the shapes of
+    the outputs' tensors where results may come out smaller.
     """
 
     call: Callable[..., Any]
@@ -173,6 +174,7 @@ class Oracle:
     atol: float = 1e-6
     exact: bool = False
     cases: int = 6
+    room: Optional[Callable[..., list[tuple[int, ...]]]] = None
 
 
 def resolve(path: str) -> Callable[..., Any]:

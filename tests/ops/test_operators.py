@@ -14,7 +14,7 @@ from pyacl.emulator import ops
 from pyacl.emulator.ops.types import DTYPES, F32, PACKED, castable
 
 from . import oracles
-from .caller import Call, Rejected
+from .caller import Call, Rejected, Room
 from .oracle import Draw, Oracle, close, half_of, to_numpy, to_torch
 
 NAMES = [row.name for row in ops.table() if row.emulated]
@@ -80,11 +80,13 @@ def prepare(name: str, seed: int) -> tuple[Any, Oracle, Draw, list[Any], list[An
     with np.errstate(all="ignore"):
         inputs = oracle.draw(d)
         expected = expectation(operator, oracle, inputs)
+    rooms = iter(oracle.room(*inputs) if oracle.room else [])
     given, wanted = iter(inputs), iter(expected)
     values = []
     for p in operator.signature.parameters:
         output = next(wanted) if "o" in p.role else None
-        values.append(next(given) if "i" in p.role else blank(output))
+        values.append(next(given) if "i" in p.role else Room(np.zeros(next(rooms), output.dtype)) if oracle.room
+                      else blank(output))
     return operator, oracle, d, values, expected
 
 

@@ -40,7 +40,7 @@ exercised.
 
 Each operator names its oracle. ``oracle="torch.lerp"`` is called by the tests with the same inputs, drawn at random;
 what needs adapting, or other inputs, gets an entry in a module of ``tests/ops/oracles`` (one a family; see its
-docstring and ``tests/ops/oracle.py``). A family is a table of (names, function, oracle): see the bottom of `unary` and `binary`.
+docstring and ``tests/ops/oracle.py``). A family is a table of (names, function, oracle): see the bottom of `unary`.
 """
 
 from .registry import Operator, Row, define, elementwise, family, find, load, op, table

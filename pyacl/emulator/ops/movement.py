@@ -1,4 +1,4 @@
-"""Operators that move elements about: joining, splitting, transposing, repeating, slicing, padding, casting, filling."""
+"""Operators that move elements about: joining, splitting, permuting, repeating, slicing, padding, casting, filling."""
 
 from __future__ import annotations
 
@@ -432,9 +432,8 @@ define("SplitTensor", lambda x, section, dim: split_with_size(x, pieces(x, secti
        oracle="torch.split")
 define("ChunkCat", chunk_cat, result=list_type, raw=True, oracle="torch._chunk_cat")
 
-family(define, (
-    ("Repeat", lambda x, repeats: np.tile(x, repeats), "torch.tile"),
-), shape=repeat_shape, result=rules.first, raw=True)
+define("Repeat", lambda x, repeats: np.tile(x, repeats), shape=repeat_shape, result=rules.first, raw=True,
+       oracle="torch.tile")
 define("Permute", lambda x, dims: x.transpose(permutation(x, dims)), shape=permute_shape, result=rules.first, raw=True,
        exact=True, oracle="torch.permute")
 define("Flatten", lambda x, dim: x.reshape(flatten_shape(x, dim)), shape=flatten_shape, result=rules.first, raw=True,
@@ -490,8 +489,8 @@ define("InplaceFillScalar InplaceFillTensor", fill, result=rules.first, raw=True
 define("InplaceZero", filler(0), result=rules.first, raw=True, oracle="torch.zeros_like")
 define("InplaceOne", filler(1), result=rules.first, raw=True, oracle="torch.ones_like")
 
-define("Arange", arange, shape=lambda *v: (_count(*v, closed=False),), oracle="torch.arange")
-define("Range", arange, shape=lambda *v: (_count(*v, closed=True),), oracle="torch.range")
+define("Arange", arange, shape=lambda start, end, step: (_count(start, end, step, False),), oracle="torch.arange")
+define("Range", arange, shape=lambda start, end, step: (_count(start, end, step, True),), oracle="torch.range")
 define("Linspace", linspace, check=check_steps_count, oracle="torch.linspace")
 define("LogSpace", log_space, shape=lambda start, end, steps, base: (steps,), check=check_steps_count,
        oracle="torch.logspace")
