@@ -5,9 +5,9 @@
     "ReduceSum": "x:7, axes!:2 -> y:7; keep_dims: bool = False"
 
 a name, ``?`` optional, ``*`` any number of tensors, ``!`` read as values (a shape, axes), ``:n`` the data types that
-tensor may have; then the outputs; then the attributes with their kinds and defaults (none: required). `ge` (in
-`ge_table`) says which aclnn operator stands behind a type and with which arguments: a function whose parameters are
-called as the type's inputs, outputs and attributes.
+tensor may have; then the outputs; then the attributes with their kinds and defaults (none: required). `ge` (used in
+`ge_table` and `ge_networks`) says which aclnn operator stands behind a type and with which arguments: a function whose
+parameters are called as the type's inputs, outputs and attributes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import keyword
 import re
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, fields
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Optional
 
@@ -65,14 +65,14 @@ class GeOperator:
     """A type: its declaration, and the aclnn operator behind it with a function that gives its arguments."""
 
     def __init__(self, type: str, declaration: str, operator: Callable[[], Operator], arguments: Callable[..., Any],
-                 mixed: bool, bounds: Optional[Callable[..., Any]] = None) -> None:
+                 mixed: bool, shape: Optional[Callable[..., Any]] = None) -> None:
         self.type = type
         self.declaration = declaration
         self.inputs, self.outputs, self.attributes = _parse(declaration)
         self.operator = operator
         self.mixed = mixed  # whether tensors that may have the same types may differ in them
         self._arguments = arguments
-        self._bounds = bounds
+        self._shape = shape
 
     def attribute_values(self, given: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
         """All attributes' values; fails with ACL_ERROR_OP_ATTR_NOT_MATCH for a wrong, unknown or missing one."""
@@ -96,41 +96,62 @@ class GeOperator:
 
     def plan(self, inputs: dict[str, Any], outputs: dict[str, Any], attributes: dict[str, Any]) -> Plan:
         """The aclnn operator's plan for these tensors; what it refuses is refused with its words."""
-        operator = self.operator()
-        with self._raw(operator, {**outputs, **inputs, **attributes}, list(outputs.values())) as raw:
+        with self._raw({**outputs, **inputs, **attributes}, list(outputs.values())) as (operator, raw):
             return Plan(operator, raw)
 
     def infer(self, inputs: dict[str, Any], outputs: dict[str, Any],
               attributes: dict[str, Any]) -> tuple[list[Any], list[Dtype]]:
         """The outputs' shapes and types; a dimension that follows from the data is a pair, its bounds."""
-        operator = self.operator()
         values = {**outputs, **inputs, **attributes}
-        with self._raw(operator, values, []) as raw:
+        if self._shape is not None:
+            shapes = _call(self._shape, values)
+            return shapes, [next((t.dtype for t in inputs.values() if isinstance(t, Tensor)), None)] * len(shapes)
+        with self._raw(values, []) as (operator, raw):
             given = [CONVERTERS[p.kind](r, p.name) for p, r in zip(operator.signature.parameters, raw) if "i" in p.role]
-        result = operator.result(*given) if operator.result is not None else None
-        if self._bounds is not None:
-            shapes = _call(self._bounds, values)
-        elif operator.shape is not None:
-            shapes = operator.shape(*given)
-        else:
+        if operator.shape is None:
             raise NotImplementedError(f"shape inference of {self.type}")
-        if not isinstance(shapes, list) and (not shapes or not (shapes[0] is None or isinstance(shapes[0], tuple))):
+        shapes = operator.shape(*given)
+        if not shapes or not (shapes[0] is None or isinstance(shapes[0], tuple)):
             shapes = [shapes]
+        result = operator.result(*given) if operator.result is not None else None
         return list(shapes), list(result) if isinstance(result, tuple) else [result] * len(shapes)
 
     @contextmanager
-    def _raw(self, operator: Operator, values: dict[str, Any], outputs: list[Any]) -> Iterator[tuple[Any, ...]]:
-        """The aclnn operator's arguments as C would give them, for the time of one call."""
-        arguments = _call(self._arguments, values)
-        feed, results = iter(arguments if isinstance(arguments, tuple) else (arguments,)), iter(outputs)
+    def _raw(self, values: dict[str, Any], outputs: list[Any]) -> Iterator[tuple[Operator, tuple[Any, ...]]]:
+        """The operator and its arguments as C would give them, for the time of one call."""
+        found = _call(self._arguments, values)
+        if not isinstance(found, Use):
+            found = Use(found if isinstance(found, tuple) else (found,))
+        operator = self.operator() if found.operator is None else _aclnn(found.operator, False)
+        feed, results = iter(found.arguments), iter(outputs if found.outputs is None else found.outputs)
         lent: list[int] = []
         kept: list[Any] = []
         try:
-            yield tuple(_lend(p.kind, next(results, None) if p.role == "o" else next(feed, None), lent, kept)
-                        for p in operator.signature.parameters)
+            yield operator, tuple(_lend(p.kind, next(results, None) if p.role == "o" else next(feed, None), lent, kept)
+                                  for p in operator.signature.parameters)
         finally:
             for number in lent:
                 handles.drop(number)
+
+
+@dataclass(frozen=True)
+class Use:
+    """What `arguments` may give instead of a tuple: also another aclnn operator, or other views of the outputs."""
+
+    arguments: tuple[Any, ...]
+    operator: Optional[str] = None
+    outputs: Optional[tuple[Any, ...]] = None
+
+
+class View(Tensor):
+    """Another view of a tensor's memory: it has no address of its own, `base` has."""
+
+    __slots__ = ("base",)
+
+    def __init__(self, base: Tensor, shape: tuple[int, ...], strides: Optional[tuple[int, ...]] = None,
+                 format: Optional[int] = None) -> None:
+        super().__init__(shape, base.code, strides, base.offset, base.format if format is None else format)
+        self.base: Tensor = getattr(base, "base", base)
 
 
 def _call(function: Callable[..., Any], values: dict[str, Any]) -> Any:
@@ -205,42 +226,58 @@ _lock = threading.RLock()
 _loaded = False
 
 
-def ge(types: str, operator: str, arguments: Callable[..., Any], mixed: bool = False,
-       bounds: Optional[Callable[..., Any]] = None) -> None:
+def ge(types: str, operator: str, arguments: Callable[..., Any], mixed: bool = False, loose: bool = False,
+       shape: Optional[Callable[..., Any]] = None) -> None:
     """Says that the aclnn `operator` computes these `types` with the arguments that `arguments` gives.
 
-    `bounds`, for types whose output shape follows from the data, gives each output's shape with pairs for what is not
-    known: the smallest and the largest it can be.
+    mixed   tensors that may have the same types need not have equal ones
+    loose   the types of the aclnn operator's reference page do not count, and what it changes in place is an input and
+            an output
+    shape   gives the outputs' shapes where the aclnn operator's rule does not; for what follows from the data a pair,
+            the smallest and the largest it can be
     """
-    def behind() -> Operator:
-        found = registry.find(operator)
-        if found is None:
-            raise NotImplementedError(operator)
-        return found
-
     for type in types.split():
-        _operators[type] = GeOperator(type, _declarations()[1][type], behind, arguments, mixed, bounds)
+        _operators[type] = GeOperator(type, _declarations()[1][type], lambda: _aclnn(operator, loose), arguments, mixed,
+                                      shape)
 
 
-def ge_compute(types: str, compute: Callable[..., Any], arguments: Callable[..., Any], parameters: str,
+@cache
+def _aclnn(name: str, loose: bool) -> Operator:
+    found = registry.find(name)
+    if found is None:
+        raise NotImplementedError(name)
+    if not loose:
+        return found
+    made = _Own(**{f.name: getattr(found, f.name) for f in fields(found)})
+    parameters = found.signature.parameters
+    changed = [p for p in parameters if p.role == "io"]
+    made.declared = Signature(name, tuple(
+        [_Parameter(p.name, p.kind, "i" if p in changed else p.role, frozenset(), True) for p in parameters]
+        + [_Parameter(p.name + "Out", p.kind, "o", frozenset(), True) for p in changed]))
+    return made
+
+
+def ge_compute(types: str, compute: Callable[..., Any], parameters: str, arguments: Callable[..., Any],
                mixed: bool = False, **rules: Any) -> None:
     """Defines types that no aclnn operator computes; `rules` are those of `registry.define`.
 
-    `parameters` are those of `compute`, then the outputs: ``"tensor plain -> tensor"``.
+    `parameters` are the kinds of those of `compute`, then of the outputs: ``"tensor plain -> tensor"``.
     """
     for type in types.split():
-        operator = _Own(type, compute, rules.get("shape"), rules.get("result"),
-                        **{k: v for k, v in rules.items() if k not in ("shape", "result")})
+        operator = _Own(type, compute, **rules)
         inputs, _, outputs = parameters.partition("->")
         operator.declared = Signature(type, tuple(
             _Parameter(f"{role}{i}", kind, role, frozenset(), True)
             for role, kinds in (("i", inputs), ("o", outputs)) for i, kind in enumerate(kinds.split())))
-        _operators[type] = GeOperator(type, _declarations()[1][type], lambda made=operator: made,  # type: ignore[misc]
-                                      arguments, mixed)
+        _operators[type] = GeOperator(type, _declarations()[1][type], partial(_same, operator), arguments, mixed)
+
+
+def _same(operator: Operator) -> Operator:
+    return operator
 
 
 class _Own(Operator):
-    """An operator without an aclnn prototype."""
+    """An operator with a signature of its own."""
 
     declared: Signature
 
@@ -258,7 +295,7 @@ def load() -> None:
     if not _loaded:
         with _lock:
             if not _loaded:
-                from . import ge_table  # noqa: F401
+                from . import ge_networks, ge_table  # noqa: F401
 
                 _loaded = True
 

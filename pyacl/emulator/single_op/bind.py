@@ -193,7 +193,7 @@ class Bound:
     def _addresses(self, plan: Plan, given: Any) -> list[int]:
         """The plan's slots' addresses: a slot's tensor is one of ours."""
         place = {id(t): a for t, a in zip((*self.tensors, *self.results), given) if t is not None}
-        return [place.get(id(t), 0) for t in plan.objects]
+        return [place.get(id(getattr(t, "base", t)), 0) for t in plan.objects]
 
     def _run_with(self, given: list[int], data: dict[int, bytes], device: Device) -> None:
         """Runs with constants and host data in device memory of their own, and with values read from device memory."""
