@@ -8,9 +8,10 @@ import numpy as np
 
 from . import errors
 from .capi import ffi, lib
+from .context import Context
 from .memory import DeviceBuffer, HostBuffer, memcpy, memcpy_async
 from .model_desc import TensorInfo
-from .resource import Resource, settle
+from .resource import Resource, bind, settle
 from .tensor import Tensor
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Binding(Resource):
     _composite = True
 
     def __init__(self, model: Model, inputs: Any = (), outputs: Any = None) -> None:
+        model.handle  # noqa: B018 - closed?
+        _in_context(model)
         desc = model.desc
         self.model = model
         self._inputs = [_Slot(t) for t in desc.inputs]
@@ -253,17 +256,19 @@ class Binding(Resource):
     def output_shape(self, key: Key) -> tuple[int, ...]:
         """An output's shape: that of the gear chosen, or after an execution with dynamic shapes the real one."""
         info = self.model.desc.output(key)
-        if not self.model.desc.dynamic:
+        if self.model.desc.gear_index is not None:
+            return self.model.desc.current_shape(key)
+        if not self.model.desc.dynamic and not info.dynamic:
             return info.shape
         desc = lib.aclmdlGetDatasetTensorDesc(self._output, info.index)
-        if desc != _NULL:
-            out = ffi.new("int64_t *")
-            shape = []
-            for i in range(lib.aclGetTensorDescNumDims(desc)):
-                errors.check(lib.aclGetTensorDescDimV2(desc, i, out), "aclGetTensorDescDimV2")
-                shape.append(int(out[0]))
-            return tuple(shape)
-        return self.model.desc.current_shape(key) if self.model.desc.gear_index is not None else info.shape
+        if desc == _NULL:
+            return info.shape
+        out = ffi.new("int64_t *")
+        shape = []
+        for i in range(lib.aclGetTensorDescNumDims(desc)):
+            errors.check(lib.aclGetTensorDescDimV2(desc, i, out), "aclGetTensorDescDimV2")
+            shape.append(int(out[0]))
+        return tuple(shape)
 
     # Around an execution
 
@@ -363,6 +368,15 @@ def _adopted(address: Any, nbytes: int, context: Optional[Resource]) -> DeviceBu
     buffer.owned, buffer._owner, buffer._explicit = True, None, False
     buffer._own(address, context)
     return buffer
+
+
+def _in_context(model: Model) -> None:
+    """Gives a thread without context the model's."""
+    try:
+        Context.current()
+    except errors.ContextError:
+        if not bind(model._context()):
+            raise
 
 
 class _Own:

@@ -38,7 +38,9 @@ def node(kind: str, inputs: Sequence[str], outputs: Sequence[str], name: str = "
     return onnx.helper.make_node(kind, list(inputs), list(outputs), name=name or f"n_{outputs[0]}", **attributes)
 
 
-WEIGHT = np.random.default_rng(7).standard_normal((64, 8)).astype(np.float32)
+# Small integers: every order of summation gives the same.
+WEIGHT = np.random.default_rng(7).integers(-9, 9, (64, 8)).astype(np.float32)
+
 
 
 def dense(batch: Any = 4) -> Any:
@@ -63,3 +65,11 @@ def light(name: str) -> tuple[Path, np.ndarray]:
         pytest.skip(f"this onnx has no {path.name}")
     tensor = onnx.TensorProto.FromString((folder / f"light_{name}_output_0.pb").read_bytes())
     return path, onnx.numpy_helper.to_array(tensor)
+
+
+def compiled(model: Any, path: Path, **options: Any) -> Path:
+    """An ONNX model or file as an .om."""
+    pytest.importorskip("onnxruntime")
+    from pyacl.emulator.models.compile import Options, compile_file
+
+    return Path(compile_file(model, path, Options(**options)))

@@ -100,7 +100,7 @@ def compile_model(model: Union[str, os.PathLike[str], ModelProto], options: Opti
     ], operators=len(skeleton.graph.node))
 
 
-def compile_file(model: Union[str, os.PathLike[str]], output: Union[str, os.PathLike[str]],
+def compile_file(model: Union[str, os.PathLike[str], ModelProto], output: Union[str, os.PathLike[str]],
                  options: Optional[Options] = None) -> str:
     """Compiles a file; returns the path written, which ends in ``.om``."""
     path = os.fspath(output)

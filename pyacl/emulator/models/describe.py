@@ -90,7 +90,7 @@ class ModelInfo:
 
     @property
     def dynamic(self) -> bool:
-        return self.unbounded or self.gears.kind != FIXED
+        return self.gears.kind != FIXED or any(d < 0 for t in self.inputs + self.outputs for d in t.shape)
 
     def operators(self) -> Counter[str]:
         return Counter(op.type for op in self.definition.operators)

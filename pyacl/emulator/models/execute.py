@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Optional
 
 import numpy as np
@@ -220,6 +221,8 @@ def output_shape(model: Loaded, index: int, gear: int) -> Optional[tuple[int, ..
 
 # The ways to execute.
 
+_numbers = itertools.count()
+
 def now(model: Loaded, inputs: Dataset, outputs: Dataset) -> None:
     """aclmdlExecute: computes before returning, in no stream's order."""
     execution = Execution(model, inputs, outputs, allocate=True)
@@ -241,28 +244,26 @@ def queued(model: Loaded, inputs: Dataset, outputs: Dataset, stream: Stream, nam
     # Work behind an event may well run after that of the other stream; whether it does shows when it runs.
     if other is not None and all(task[2] is None for task in stream.queue):
         raise _concurrent(model, other, repr(stream))
-    pending = [True]
+    number = next(_numbers)
 
     def run() -> None:
-        other = model.busy_elsewhere(stream)
-        if pending and other is not None:
-            pending.clear()
-            model.in_flight[stream] -= 1
-            raise _concurrent(model, other, repr(stream))
-        model.enter()
         try:
-            execution.run()
+            other = model.busy_elsewhere(stream, number)
+            if other is not None:
+                raise _concurrent(model, other, repr(stream))
+            model.enter()
+            try:
+                execution.run()
+            finally:
+                model.leave()
         finally:
-            model.leave()
-            if pending:  # a captured task runs again at every replay
-                pending.clear()
-                model.in_flight[stream] -= 1
+            model.in_flight.pop(number, None)  # a captured task runs again at every replay
 
-    model.in_flight[stream] += 1
+    model.in_flight[number] = (stream, run)
     try:
         stream.submit(run, name, fault=lib.ACL_ERROR_RT_MODEL_EXECUTE)
     except BaseException:
-        model.in_flight[stream] -= 1
+        model.in_flight.pop(number, None)
         raise
 
 

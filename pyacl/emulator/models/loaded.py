@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 import threading
-from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from ...capi import lib
 from ..failure import Failure
@@ -54,7 +53,7 @@ class Loaded:
         self.gear: Optional[int] = None  # which one was set last
         self.aipp: dict[int, Any] = {}  # parameters set for dynamic AIPP, by input index
         self.runs = 0
-        self.in_flight: Counter[Stream] = Counter()
+        self.in_flight: dict[int, tuple[Stream, Callable[[], None]]] = {}  # what is queued, by when
         self._running = threading.Lock()
 
     def enter(self) -> None:
@@ -66,9 +65,15 @@ class Loaded:
     def leave(self) -> None:
         self._running.release()
 
-    def busy_elsewhere(self, stream: Optional[Stream]) -> Optional[Stream]:
-        """A stream other than the given one on which the model still has to run."""
-        return next((s for s, n in self.in_flight.items() if n and s is not stream and s.alive), None)
+    def busy_elsewhere(self, stream: Optional[Stream], before: Optional[int] = None) -> Optional[Stream]:
+        """A stream other than the given one on which the model still has to run what was queued (before a time)."""
+        for number, (other, run) in list(self.in_flight.items()):
+            if other is stream or before is not None and number >= before:
+                continue
+            if other.alive and any(task[0] is run for task in list(other.queue)):
+                return other
+            self.in_flight.pop(number, None)  # an abort dropped it
+        return None
 
     def release(self) -> None:
         for block in (self.work, self.weight):
