@@ -174,6 +174,11 @@ def test_program_under_other_schedules(exported: Path, tmp_path: Path, program: 
     assert done.returncode == 0, done.stderr
 
 
+def test_log_lines_are_formatted(exported: Path, tmp_path: Path) -> None:
+    done = run(exported, compile_c(exported, tmp_path, "log"), ASCEND_SLOG_PRINT_TO_STDOUT="1")
+    assert "[ERROR] log.c:7 4 of them, 0.5 %\n" in done.stdout
+
+
 @pytest.mark.parametrize("compiler", ["gcc", "g++"])
 def test_programs_compile_against_real_headers(exported: Path, arguments: Arguments, tmp_path: Path,
                                                compiler: str) -> None:
