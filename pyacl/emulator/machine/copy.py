@@ -41,8 +41,8 @@ def locate(address: int, nbytes: int, what: str) -> Place:
             raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"{what} {address:#x} is not valid memory: "
                           f"{memory.describe(address)}")
         if not memory.is_there(address, nbytes):
-            raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"{what} {address:#x}: the process has no memory for {nbytes} "
-                          "bytes there")
+            raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"{what} {address:#x}: the process has no memory for "
+                          f"{nbytes} bytes there")
         return Place(address, nbytes, what, PAGEABLE, None)
     if address + nbytes > region.address + region.size:
         raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"{what} {address:#x}: {nbytes} bytes from there on end behind "
