@@ -40,7 +40,7 @@ def show(results: Sequence[Result], environment: Mapping[str, Any], peaks: Optio
         if not last and (results[i + 1].group != group or not group):
             rows.append([""])
     text.table(_COLUMNS, rows, left=2, out=out)
-    print(f"\nMicroseconds per call; +- is the mean's standard error. {_where(environment)}", file=out)
+    print(f"\nMicroseconds per call; +- is the mean's standard error.\n{_where(environment)}", file=out)
     if environment.get("backend") == "emulator":
         print(EMULATOR_NOTE, file=out)
 
