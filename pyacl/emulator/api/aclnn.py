@@ -234,7 +234,13 @@ def aclDestroyScalarList(array: Any) -> None:
 # ---- executors
 
 def aclSetAclOpExecutorRepeatable(executor: Any) -> None:
-    _executor(executor).repeatable = True
+    found = _executor(executor)
+    operator = found.plan.operator
+    if not operator.repeatable:
+        raise Failure(_INNER, f"{operator.name} cannot be repeated: it copies host memory to the device on its way")
+    if found.launched:
+        raise Failure(_INNER, f"{operator.name}: set repeatable right after phase one, not after a launch")
+    found.repeatable = True
 
 
 def aclDestroyAclOpExecutor(executor: Any) -> None:
@@ -343,6 +349,7 @@ def _phase_two(workspace: Any, size: int, executor: Any, stream_pointer: Any) ->
     found = handles.get(executor, Executor, "the executor", _NULL, _INNER)
     plan = found.plan
     name = plan.operator.name
+    found.launched = True
     if not found.repeatable:
         handles.drop(executor)
     if workspace == ffi.NULL and (size or plan.workspace):

@@ -315,6 +315,7 @@ class Executor:
         self.plan = plan
         self.addresses = [t.address if t is not None else 0 for t in plan.tensors]
         self.repeatable = False
+        self.launched = False
         self._run: Optional[Run] = None
 
     def task(self) -> Callable[[], None]:

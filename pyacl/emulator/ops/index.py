@@ -384,8 +384,9 @@ define("IndexAdd IndexAddV2", index_add, shape=rules.same, result=rules.first, c
 define("IndexCopy", index_copy, shape=rules.same, result=rules.first, raw=True, check=check_index_add,
        roles={"selfRef": "i"}, oracle="torch.index_copy")
 define("InplaceIndexCopy", index_copy, shape=rules.same, raw=True, check=check_index_add, oracle="torch.index_copy")
-define("IndexFill IndexFillTensor", index_fill, shape=rules.same, result=rules.first, raw=True, inplace=True,
-       oracle="torch.index_fill")
+for _name in ("IndexFill", "IndexFillTensor"):
+    define(_name, index_fill, shape=rules.same, result=rules.first, raw=True, inplace=True,
+           repeatable=_name == "IndexFill", oracle="torch.index_fill")
 define("InplacePut", put, shape=rules.same, check=check_put, oracle="torch.put")
 define("ScatterNd ScatterNdUpdate", scatter_nd, shape=rules.same, raw=True, check=check_scatter_nd,
        oracle="torch indexing")

@@ -38,6 +38,7 @@ class Operator:
     exact: bool = False
     dynamic: bool = False
     private_formats: bool = False
+    repeatable: bool = True
     check: Optional[Rule] = None
     dtypes: dict[str, str] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
@@ -101,6 +102,8 @@ def define(names: str, compute: Callable[..., Any], *, shape: Optional[Rule] = N
     optional        names of parameters that may be NULL (those that are called ...Optional may anyway)
     roles           ``{"runningMean": "io"}`` overrules input and output
     inplace         define aclnnInplaceX too, where it is declared
+    private_formats whether tensors may have fractal formats
+    repeatable      False for those that copy host memory to the device on their way, which executors cannot repeat
     workspace       bytes of workspace it asks for
     oracle          the function that tests compare with (``"torch.abs"``), or how
     deviations      what is known to differ from the device
