@@ -315,7 +315,8 @@ def test_memory_is_committed_when_it_is_touched() -> None:
     region.bytes[20 << 30] = 1
     memory.release(region)
     assert region.freed
-    assert region.bytes[:8].tolist() == [arena.STALE] * 8
+    assert not region.bytes[20 << 30]
+    assert resident() - before < 64 << 20
 
 
 def test_freed_memory_stays_readable(stream: Any) -> None:

@@ -88,9 +88,7 @@ class Arena:
         if nbytes > _SMALL:
             end = self._ends.pop(address)
             del self._starts[bisect.bisect_left(self._starts, address)]
-            self._map.madvise(mmap.MADV_DONTNEED, offset, end - address)
-            edge = min(nbytes, PAGE)
-            self.bytes[offset:offset + edge] = STALE
+            self._map.madvise(mmap.MADV_DONTNEED, offset, end - address)  # the kernel has its pages back
             return
         size = self._class(nbytes)
         self.bytes[offset:offset + size] = STALE
