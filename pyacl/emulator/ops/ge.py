@@ -155,8 +155,9 @@ class View(Tensor):
 
 
 def _call(function: Callable[..., Any], values: dict[str, Any]) -> Any:
-    """Calls a function with the values that its parameters name (``else_`` for ``else``)."""
-    names = [p.rstrip("_") if keyword.iskeyword(p.rstrip("_")) else p for p in inspect.signature(function).parameters]
+    """Calls a function with the values that its parameters without default name (``else_`` for ``else``)."""
+    names = [n.rstrip("_") if keyword.iskeyword(n.rstrip("_")) else n
+             for n, p in inspect.signature(function).parameters.items() if p.default is p.empty]
     return function(*[values[n] for n in names])
 
 
@@ -249,6 +250,9 @@ def _aclnn(name: str, loose: bool) -> Operator:
     if not loose:
         return found
     made = _Own(**{f.name: getattr(found, f.name) for f in fields(found)})
+    made.exact = False
+    if len(found.signature.outputs) > 1:  # indices are int32 in the graph engine
+        made.result = None
     parameters = found.signature.parameters
     changed = [p for p in parameters if p.role == "io"]
     made.declared = Signature(name, tuple(
