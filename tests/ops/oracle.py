@@ -165,7 +165,8 @@ class Oracle:
     """`call` is the reference, `draw` makes the inputs; tolerances are for float32, those of other types are scaled.
 
     `exact` asks for equal values, `cases` is how many inputs are drawn. `room` gives, from the inputs, the shapes of
-    the outputs' tensors where results may come out smaller.
+    the outputs' tensors where results may come out smaller. Where no reference can give the values (random numbers),
+    `accept` asserts that the outputs, given the inputs, are right, and `call` says only their shapes and types.
     """
 
     call: Callable[..., Any]
@@ -175,6 +176,7 @@ class Oracle:
     exact: bool = False
     cases: int = 6
     room: Optional[Callable[..., list[tuple[int, ...]]]] = None
+    accept: Optional[Callable[[list[Any], list[Any]], None]] = None
 
 
 def resolve(path: str) -> Callable[..., Any]:

@@ -96,7 +96,13 @@ def test_oracle(name: str, npu: None) -> None:
     for seed in range(cases):
         operator, oracle, d, values, expected = prepare(name, seed)
         call = Call(operator.signature, values, d.rng)
-        for parameter, found, want in zip(operator.signature.outputs, call.run(), expected):
+        results = call.run()
+        if oracle.accept is not None:
+            oracle.accept([v for p, v in zip(operator.signature.parameters, values) if "i" in p.role], results)
+        for parameter, found, want in zip(operator.signature.outputs, results, expected):
+            if oracle.accept is not None:
+                assert found.shape == want.shape
+                continue
             for a, b in zip(found, want) if isinstance(found, list) else [(found, want)]:
                 if a is None:
                     continue

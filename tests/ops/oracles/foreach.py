@@ -82,8 +82,8 @@ def entry(path: str, function: Any = None, **rest: Any) -> tuple[str, Oracle]:
 
 ORACLES = dict([
     *(entry(f"torch.{n}") for n in (
-        "abs acos asin atan clone cos cosh erf erfc exp expm1 log log10 log1p log2 neg reciprocal sigmoid sign sin sinh "
-        "sqrt tan tanh zeros_like maximum minimum").split()),
+        "abs acos asin atan clone cos cosh erf erfc exp expm1 log log10 log1p log2 neg reciprocal sigmoid sign sin "
+        "sinh sqrt tan tanh zeros_like maximum minimum").split()),
     entry("torch.add", lambda x, y, alpha=1: x + y * alpha), entry("torch.sub", lambda x, y, alpha=1: x - y * alpha),
     entry("torch.mul", torch.mul), entry("torch.pow", torch.pow, rtol=1e-4),
     entry("torch.div", lambda x, y: torch.div(x, y, rounding_mode=None if x.is_floating_point() else "trunc")),
