@@ -55,6 +55,8 @@ class Stream:
         self.aborted = False  # until the next synchronisation says so
         self.capture: Any = None  # the graph capture it belongs to
         self.model: Any = None  # the model instance it is bound to
+        if context.failed is not None:
+            self.intercept = self._refuse
         self.number = handles.new(self)
         self.pointer = handles.pointer(self.number)
         _streams[self.pointer] = self
