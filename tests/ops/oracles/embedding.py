@@ -56,8 +56,8 @@ def draw_bag(d: Draw) -> list[Any]:
             per_sample, last, -1]
 
 
-def bag(weight: Any, indices: Any, offsets: Any, by_frequency: bool, mode: int, sparse: bool, per_sample: Any, last: bool,
-        padding: int) -> Any:
+def bag(weight: Any, indices: Any, offsets: Any, by_frequency: bool, mode: int, sparse: bool, per_sample: Any,
+        last: bool, padding: int) -> Any:
     starts = offsets[:-1] if last else offsets
     found = torch.embedding_bag(weight, indices, offsets, False, mode, False, per_sample, last)
     bags = torch.searchsorted(starts, torch.arange(indices.numel()), right=True) - 1

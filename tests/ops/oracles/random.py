@@ -219,7 +219,7 @@ def entries() -> dict[str, Oracle]:
     for name in ("DropoutBackward", "DropoutV3Grad"):
         found[name] = Oracle(lambda g, m, scale: do_mask(g, m, 1 - 1 / scale), draw_do_mask)
     found["RReluWithNoise"] = Oracle(lambda x, noise, *_: (noise, x), draw_rrelu, accept=rrelu("noise"), cases=4)
-    found["InplaceRReluWithNoise"] = Oracle(lambda x, noise, *_: (x, noise), draw_rrelu, accept=rrelu("result"), cases=4)
+    found["InplaceRReluWithNoise"] = Oracle(lambda x, noise, *_: (x, noise), draw_rrelu, accept=rrelu("result"))
     return found
 
 
