@@ -344,8 +344,8 @@ def test_timeout_of_an_execution(model: Model, stream: Stream) -> None:
 
 
 def test_an_aborted_execution_does_not_keep_the_model_busy(model: Model) -> None:
-    with Stream() as stopped, Stream() as other, pyacl.Event(resettable=True) as event, model.bind([Tensor.from_numpy(X)],
-                                                                                   outputs()) as binding:
+    with Stream() as stopped, Stream() as other, pyacl.Event(resettable=True) as event, \
+            model.bind([Tensor.from_numpy(X)], outputs()) as binding:
         stopped.wait(event)
         model.execute_async(binding, stopped)
         stopped.abort()

@@ -253,7 +253,8 @@ def test_static_aipp_from_yuv(tmp_path: Path) -> None:
 
 
 def test_dynamic_aipp(tmp_path: Path, stream: Stream) -> None:
-    path = models.compiled(_identity(), tmp_path / "d.om", aipp={"": {"aipp_mode": "dynamic", "max_src_image_size": 4096}})
+    settings = {"aipp_mode": "dynamic", "max_src_image_size": 4096}
+    path = models.compiled(_identity(), tmp_path / "d.om", aipp={"": settings})
     with Model.from_file(path) as model:
         assert model.aipp_type(0) == "dynamic"
         assert len(model.inputs) == 1

@@ -6,6 +6,7 @@ import random
 import struct
 import tracemalloc
 
+import models
 import numpy as np
 import pytest
 
@@ -13,7 +14,6 @@ import pyacl
 from pyacl.emulator.failure import Failure
 from pyacl.emulator.models import compile as compiler
 from pyacl.emulator.models import container, describe, modeldef, wire
-import models
 
 # What a file that cannot be loaded may end with.
 LOAD_ERRORS = {pyacl.lib.ACL_ERROR_GE_PARAM_INVALID, pyacl.lib.ACL_ERROR_GE_EXEC_MODEL_DATA_SIZE_INVALID,
@@ -52,7 +52,8 @@ def test_newer_table_and_compressed_names(from_definition: bool) -> None:
         parsed.partitions = [p for p in parsed.partitions if p.type != container.INOUT_INFO]
     info = describe.of_container(parsed)
     (x,), (logits, embedding) = info.inputs, info.outputs
-    assert (x.name, x.shape, x.nbytes, x.format) == ("input_image", (1, 3, 256, 512), 1572864, pyacl.lib.ACL_FORMAT_NCHW)
+    assert (x.name, x.shape, x.nbytes) == ("input_image", (1, 3, 256, 512), 1572864)
+    assert x.format == pyacl.lib.ACL_FORMAT_NCHW
     assert logits.name == "PartitionedCall_/binary_transposed_conv/ConvTranspose_Conv2DTranspose_53:0:binary_logits"
     assert (logits.shape, embedding.shape) == ((1, 2, 256, 512), (1, 4, 256, 512))
     assert info.soc == "Ascend310B4"
@@ -80,8 +81,8 @@ def test_every_attribute_of_a_compressed_file_decodes() -> None:
 
 def test_what_is_written_can_be_read(small: bytes) -> None:
     parsed = container.parse(small)
-    assert [p.name for p in parsed.partitions] == ["INOUT_INFO", "MODEL_DEF", "WEIGHTS_DATA", "TBE_KERNELS", "TASK_INFO",
-                                                   "ONNX_GRAPH"]
+    assert [p.name for p in parsed.partitions] == [
+        "INOUT_INFO", "MODEL_DEF", "WEIGHTS_DATA", "TBE_KERNELS", "TASK_INFO", "ONNX_GRAPH"]
     info = describe.describe(small)
     assert [(t.name, t.shape) for t in info.inputs] == [("x", (4, 64))]
     assert [(t.name, t.shape) for t in info.outputs] == [("n_y:0:y", (4, 8)), ("n_top:0:top", (4,))]
@@ -115,7 +116,7 @@ def test_protobuf_agrees_with_the_reader() -> None:
     tensor = onnx.numpy_helper.from_array(np.arange(-3, 5, dtype=np.int64), "t")
     found = list(wire.fields(memoryview(tensor.SerializeToString())))
     assert [n for n, _ in found] == [1, 2, 8, 9]
-    assert (found[0][1], found[1][1], wire.text(found[2][1])) == (8, onnx.TensorProto.INT64, "t") or found[0][1] == b"\x08"
+    assert (wire.integers(found[0][1]), found[1][1], wire.text(found[2][1])) == ([8], onnx.TensorProto.INT64, "t")
     written = wire.message((1, [8, 300]), (2, onnx.TensorProto.INT64), (7, [-1, 2 ** 40]), (8, "näme"))
     read = onnx.TensorProto.FromString(written)
     assert (list(read.dims), list(read.int64_data), read.name) == ([8, 300], [-1, 2 ** 40], "näme")
@@ -135,8 +136,7 @@ def _code(data: bytes) -> int:
     try:
         describe.describe(data)
     except Failure as failure:
-        assert failure.text
-        return failure.code
+        return failure.code if failure.text else -1
     return 0
 
 

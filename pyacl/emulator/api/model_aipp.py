@@ -54,7 +54,8 @@ def aclmdlDestroyAIPP(aippParmsSet: Any) -> None:
 def aclmdlGetAippDataSize(batchSize: int, size: Any) -> None:
     if not 1 <= batchSize <= _MAX_BATCH:
         raise _bad(f"batchSize is {batchSize}: give 1 to {_MAX_BATCH}")
-    some(size, "size")[0] = aipp.data_size(batchSize)
+    some(size, "size")
+    size[0] = aipp.data_size(batchSize)
 
 
 def aclmdlSetAIPPInputFormat(aippParmsSet: Any, inputFormat: int) -> None:

@@ -91,11 +91,13 @@ def _load(bundle: Bundle, index: int, **memory_of: Any) -> loaded.Loaded:
 
 def aclmdlBundleInitFromFile(modelPath: Any, varWeightPtr: Any, varWeightSize: int, bundleId: Any) -> None:
     data = container.read(text(modelPath, "modelPath"))
-    some(bundleId, "bundleId")[0] = _init(data, varWeightPtr, varWeightSize).id
+    some(bundleId, "bundleId")
+    bundleId[0] = _init(data, varWeightPtr, varWeightSize).id
 
 
 def aclmdlBundleInitFromMem(model: Any, modelSize: int, varWeightPtr: Any, varWeightSize: int, bundleId: Any) -> None:
-    some(bundleId, "bundleId")[0] = _init(host_bytes(model, modelSize), varWeightPtr, varWeightSize).id
+    some(bundleId, "bundleId")
+    bundleId[0] = _init(host_bytes(model, modelSize), varWeightPtr, varWeightSize).id
 
 
 def _all(data: bytes) -> int:
@@ -110,37 +112,44 @@ def _all(data: bytes) -> int:
 
 
 def aclmdlBundleLoadFromFile(modelPath: Any, bundleId: Any) -> None:
-    some(bundleId, "bundleId")[0] = _all(container.read(text(modelPath, "modelPath")))
+    some(bundleId, "bundleId")
+    bundleId[0] = _all(container.read(text(modelPath, "modelPath")))
 
 
 def aclmdlBundleLoadFromMem(model: Any, modelSize: int, bundleId: Any) -> None:
-    some(bundleId, "bundleId")[0] = _all(host_bytes(model, modelSize))
+    some(bundleId, "bundleId")
+    bundleId[0] = _all(host_bytes(model, modelSize))
 
 
 def aclmdlBundleLoadModel(bundleId: int, index: int, modelId: Any) -> None:
-    some(modelId, "modelId")[0] = _load(_get(bundleId), index).id
+    some(modelId, "modelId")
+    modelId[0] = _load(_get(bundleId), index).id
 
 
 def aclmdlBundleLoadModelWithMem(bundleId: int, index: int, workPtr: Any, workSize: int, weightPtr: Any,
                                  weightSize: int, modelId: Any) -> None:
-    some(modelId, "modelId")[0] = _load(_get(bundleId), index, work=(handles.address(workPtr), workSize),
-                                        weight=(handles.address(weightPtr), weightSize), user_memory=True).id
+    some(modelId, "modelId")
+    modelId[0] = _load(_get(bundleId), index, work=(handles.address(workPtr), workSize),
+                       weight=(handles.address(weightPtr), weightSize), user_memory=True).id
 
 
 def aclmdlBundleLoadModelWithConfig(bundleId: int, index: int, handle: Any, modelId: Any) -> None:
     config, memory_of = configured(handle)
-    some(modelId, "modelId")[0] = finish(_load(_get(bundleId), index, **memory_of), config)
+    some(modelId, "modelId")
+    modelId[0] = finish(_load(_get(bundleId), index, **memory_of), config)
 
 
 def aclmdlBundleGetModelNum(bundleId: int, modelNum: Any) -> None:
-    some(modelNum, "modelNum")[0] = len(_get(bundleId).loaded)
+    some(modelNum, "modelNum")
+    modelNum[0] = len(_get(bundleId).loaded)
 
 
 def aclmdlBundleGetModelId(bundleId: int, index: int, modelId: Any) -> None:
     ids = _get(bundleId).loaded
     if not 0 <= index < len(ids):
         raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"bundle {bundleId} has loaded {len(ids)} models, no model {index}")
-    some(modelId, "modelId")[0] = ids[index]
+    some(modelId, "modelId")
+    modelId[0] = ids[index]
 
 
 def aclmdlBundleUnloadModel(bundleId: int, modelId: int) -> None:
@@ -185,11 +194,13 @@ def aclmdlBundleQueryInfoFromMem(model: Any, modelSize: int, queryInfo: Any) -> 
 
 
 def aclmdlBundleGetQueryModelNum(queryInfo: Any, modelNum: Any) -> None:
-    some(modelNum, "modelNum")[0] = len(handles.get(queryInfo, Parts, "query info").models)
+    some(modelNum, "modelNum")
+    modelNum[0] = len(handles.get(queryInfo, Parts, "query info").models)
 
 
 def aclmdlBundleGetVarWeightSize(queryInfo: Any, variableWeightSize: Any) -> None:
-    some(variableWeightSize, "variableWeightSize")[0] = handles.get(queryInfo, Parts, "query info").variables
+    some(variableWeightSize, "variableWeightSize")
+    variableWeightSize[0] = handles.get(queryInfo, Parts, "query info").variables
 
 
 def aclmdlBundleGetSize(queryInfo: Any, index: int, workSize: Any, constWeightSize: Any) -> None:
@@ -197,4 +208,5 @@ def aclmdlBundleGetSize(queryInfo: Any, index: int, workSize: Any, constWeightSi
     if not 0 <= index < len(models):
         raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"the bundle has {len(models)} models, no model {index}")
     info = describe.describe(models[index])
-    some(workSize, "workSize")[0], some(constWeightSize, "constWeightSize")[0] = info.work_bytes, info.weight_bytes
+    some(workSize, "workSize"), some(constWeightSize, "constWeightSize")
+    workSize[0], constWeightSize[0] = info.work_bytes, info.weight_bytes

@@ -257,7 +257,8 @@ def aclmdlGetDynamicHW(modelDesc: Any, index: int, hw: Any) -> None:
 
 def aclmdlGetInputDynamicGearCount(modelDesc: Any, index: int, gearCount: Any) -> None:
     gears = _get(modelDesc)[1].gears
-    some(gearCount, "gearCount")[0] = len(gears.dims)
+    some(gearCount, "gearCount")
+    gearCount[0] = len(gears.dims)
 
 
 def _concatenated(info: ModelInfo, gear: int) -> list[int]:

@@ -42,24 +42,28 @@ def _block(pointer: Any, size: int) -> tuple[int, int]:
 
 def aclmdlLoadFromFile(modelPath: Any, modelId: Any) -> None:
     path = text(modelPath, "modelPath")
-    some(modelId, "modelId")[0] = loaded.load(loaded.read(path), path).id
+    some(modelId, "modelId")
+    modelId[0] = loaded.load(loaded.read(path), path).id
 
 
 def aclmdlLoadFromFileWithMem(modelPath: Any, modelId: Any, workPtr: Any, workSize: int, weightPtr: Any,
                               weightSize: int) -> None:
     path = text(modelPath, "modelPath")
-    some(modelId, "modelId")[0] = loaded.load(loaded.read(path), path, work=_block(workPtr, workSize),
-                                              weight=_block(weightPtr, weightSize), user_memory=True).id
+    some(modelId, "modelId")
+    modelId[0] = loaded.load(loaded.read(path), path, work=_block(workPtr, workSize),
+                             weight=_block(weightPtr, weightSize), user_memory=True).id
 
 
 def aclmdlLoadFromMem(model: Any, modelSize: int, modelId: Any) -> None:
-    some(modelId, "modelId")[0] = loaded.load(host_bytes(model, modelSize)).id
+    some(modelId, "modelId")
+    modelId[0] = loaded.load(host_bytes(model, modelSize)).id
 
 
 def aclmdlLoadFromMemWithMem(model: Any, modelSize: int, modelId: Any, workPtr: Any, workSize: int, weightPtr: Any,
                              weightSize: int) -> None:
-    some(modelId, "modelId")[0] = loaded.load(host_bytes(model, modelSize), work=_block(workPtr, workSize),
-                                              weight=_block(weightPtr, weightSize), user_memory=True).id
+    some(modelId, "modelId")
+    modelId[0] = loaded.load(host_bytes(model, modelSize), work=_block(workPtr, workSize),
+                             weight=_block(weightPtr, weightSize), user_memory=True).id
 
 
 def aclmdlLoadFromFileWithQ(modelPath: Any, modelId: Any, inputQ: Any, inputQNum: int, outputQ: Any,

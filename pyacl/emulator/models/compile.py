@@ -84,6 +84,7 @@ def compile_model(model: Union[str, os.PathLike[str], ModelProto], options: Opti
                for value, shape in zip(skeleton.graph.output, outputs_of[largest])]
 
     fixed = onnx_graph.with_shapes(skeleton, variants[largest])
+    session.open_model(fixed, weights)  # what onnxruntime does not take is an error here, not when it is loaded
     attributes = _attributes(options, onnx_graph.working_bytes(fixed), len(weights), outputs)
     if not gears.kind:  # fixed dimensions let onnxruntime plan its memory
         for value in onnx_graph.real_inputs(skeleton.graph):
