@@ -59,25 +59,11 @@ def not_both_bool(x: Any, y: Any) -> None:
         rules.reject("self and exponent are both ACL_BOOL")
 
 
-def multiply(x: Any, y: Any, out: Any = None) -> Any:
-    return np.multiply(x, y, out=out)
-
-
 def clamp(x: Any, low: Any, high: Any, out: Any = None) -> Any:
     """Where low > high the result is high."""
     if low is not None:
         x = np.maximum(x, low, out=None if high is not None else out)
     return x if high is None else np.minimum(x, high, out=out)
-
-
-def remainder(x: Any, y: Any, out: Any = None) -> Any:
-    """The sign of the divisor."""
-    return np.remainder(x, y, out=out)
-
-
-def fmod(x: Any, y: Any, out: Any = None) -> Any:
-    """The sign of the dividend."""
-    return np.fmod(x, y, out=out)
 
 
 def floor_divide(x: Any, y: Any) -> Any:
@@ -161,10 +147,10 @@ def equal(x: Any, y: Any) -> Any:
     return np.array([x.shape == y.shape and bool((x == y).all())])
 
 
-elementwise("Add Adds AddV3", add, promote=(0, 1), oracle="torch.add")
-elementwise("Sub Subs", sub, promote=(0, 1), oracle="torch.sub")
-elementwise("Rsub Rsubs", rsub, promote=(0, 1), oracle="torch.rsub")
-elementwise("Mul Muls", multiply, oracle="torch.mul")
+elementwise("Add Adds AddV3", add, promote=(0, 1), one_pass=True, oracle="torch.add")
+elementwise("Sub Subs", sub, promote=(0, 1), one_pass=True, oracle="torch.sub")
+elementwise("Rsub Rsubs", rsub, promote=(0, 1), one_pass=True, oracle="torch.rsub")
+elementwise("Mul Muls", np.multiply, oracle="torch.mul")
 elementwise("Div Divs", np.divide, meet=rules.floating, oracle="torch.div")
 elementwise("Maximum", np.maximum, oracle="torch.maximum")
 elementwise("Minimum", np.minimum, oracle="torch.minimum")
@@ -189,8 +175,8 @@ family(elementwise, (
 
 elementwise("DivMod DivMods DivV3", div_mod, promote=(0, 1), result=div_result, oracle="torch.div_mod")
 elementwise("FloorDivide FloorDivides", floor_divide, oracle="torch.floor_divide")
-elementwise("RemainderTensorTensor RemainderTensorScalar RemainderScalarTensor", remainder, oracle="torch.remainder")
-elementwise("FmodTensor FmodScalar", fmod, oracle="torch.fmod")
+elementwise("RemainderTensorTensor RemainderTensorScalar RemainderScalarTensor", np.remainder, oracle="torch.remainder")
+elementwise("FmodTensor FmodScalar", np.fmod, oracle="torch.fmod")
 
 family(elementwise, (
     ("XLogYTensor XLogYScalarOther XLogYScalarSelf", xlogy, "torch.xlogy"),

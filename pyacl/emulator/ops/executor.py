@@ -14,9 +14,9 @@ from .registry import Operator
 from .rules import is_tensor
 from .signature import CONVERTERS, Parameter
 from .tensor import Tensor
-from .types import HALF, PACKED, Dtype, cast, castable, category, name, wide
+from .types import F16, HALF, PACKED, Dtype, cast, castable, category, name, wide
 
-BLOCK = 1 << 15  # elements: large elementwise operators go through the cache piece by piece
+BLOCK = 1 << 16  # elements: large elementwise operators go through the cache piece by piece
 MAX_DIMS = 8
 _PRIVATE = frozenset((lib.ACL_FORMAT_NC1HWC0, lib.ACL_FORMAT_FRACTAL_Z, lib.ACL_FORMAT_NC1HWC0_C04,
                       lib.ACL_FORMAT_FRACTAL_NZ, lib.ACL_FORMAT_NDC1HWC0, lib.ACL_FRACTAL_Z_3D))
@@ -198,15 +198,18 @@ class Run:
             def compute(*args: Any) -> Any:
                 return inner(*args, outs=outs)
 
-        meet = None if plan.meet is None else wide(plan.meet)
-        targets = [self._target(i, value, meet) for i, value in enumerate(inputs)]
-        # Scalars need converting only once.
-        inputs = [cast(np.asarray(v), t)[()] if isinstance(v, np.generic) and t is not None else v
-                  for v, t in zip(inputs, targets)]
         only = outputs[0] if len(outputs) == 1 else None
         result = plan.results[0] if plan.results else None
+        # numpy's own loops for float16 compute in float32 and round once, just as the device.
+        native = isinstance(compute, np.ufunc) and plan.meet == F16 and all(
+            v.dtype == F16 for v in inputs if isinstance(v, np.ndarray))
+        meet = plan.meet if native or plan.meet is None else wide(plan.meet)
+        targets = [self._target(i, value, meet) for i, value in enumerate(inputs)]
+        # Scalars need converting only once: to the type they meet the tensors in, then to that of computing.
+        inputs = [cast(cast(np.asarray(v), plan.meet), t)[()] if isinstance(v, np.generic) and t is not None else v
+                  for v, t in zip(inputs, targets)]
         direct = (operator.takes_out and only is not None and only.dtype not in PACKED and result is not None
-                  and only.dtype == (result if operator.raw else wide(result)))
+                  and only.dtype == (result if operator.raw or native else wide(result)))
         plain = all(t is None or not is_tensor(v) or v.dtype == t for v, t in zip(inputs, targets)) \
             and not any(isinstance(v, list) for v in inputs)
 
@@ -224,17 +227,20 @@ class Run:
             else:
                 store(compute(*values), outputs)
 
-        one_pass = plain and direct and isinstance(compute, np.ufunc)
+        one_pass = plain and direct and (operator.one_pass or isinstance(compute, np.ufunc))
         if operator.elementwise and only is not None and only.size >= 2 * BLOCK and not one_pass:
-            arrays = [v for v in inputs if is_tensor(v)] + [only]
-            if all(a.shape == only.shape and a.flags.c_contiguous for a in arrays):
-                flat = [v.reshape(-1) if is_tensor(v) else v for v in inputs]
-                out = only.reshape(-1)
+            large = [i for i, v in enumerate(inputs) if isinstance(v, np.ndarray) and v.size > 1]
+            if all(a.shape == only.shape and a.flags.c_contiguous for a in (only, *(inputs[i] for i in large))):
+                flat = [v.reshape(-1) if isinstance(v, np.ndarray) else v for v in inputs]
+                whole = only.reshape(-1)
 
                 def blocks() -> None:
-                    for i in range(0, out.size, BLOCK):
-                        piece = slice(i, i + BLOCK)
-                        execute([v[piece] if is_tensor(v) else v for v in flat], [out[piece]])
+                    values = list(flat)
+                    for start in range(0, whole.size, BLOCK):
+                        stop = start + BLOCK
+                        for i in large:
+                            values[i] = flat[i][start:stop]
+                        execute(values, [whole[start:stop]])
 
                 return blocks
         if direct and plain:

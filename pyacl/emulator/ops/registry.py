@@ -35,6 +35,7 @@ class Operator:
     promote: Optional[tuple[int, ...]] = None
     elementwise: bool = False
     raw: bool = False
+    one_pass: bool = False
     exact: bool = False
     dynamic: bool = False
     private_formats: bool = False
@@ -95,6 +96,7 @@ def define(names: str, compute: Callable[..., Any], *, shape: Optional[Rule] = N
     promote         positions of these inputs; with `elementwise` the default is all tensors and scalars. A scalar that
                     is not among them is converted all the same.
     raw             hand over float16 and bfloat16 as they are; otherwise they arrive as float32
+    one_pass        `compute` goes over its inputs once, so large ones are better not cut into pieces
     exact           outputs must have the type of `result`; otherwise any it can be cast to
     dynamic         outputs may come out smaller than their tensors; their view shapes then change when it has run
     check           called with the inputs before anything else, to refuse them

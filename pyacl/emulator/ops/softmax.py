@@ -15,7 +15,8 @@ WORKSPACE = 4096
 
 def softmax(x: Any, dim: int, out: Any = None) -> Any:
     a = axis(dim, x.ndim) if x.ndim else None
-    y = np.exp(x - np.max(x, axis=a, keepdims=True, initial=-np.inf))
+    y = np.subtract(x, np.max(x, axis=a, keepdims=True, initial=-np.inf), out=out)
+    y = np.exp(y, out=out)
     return np.divide(y, np.sum(y, axis=a, keepdims=True), out=out)
 
 

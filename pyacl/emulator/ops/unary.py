@@ -26,12 +26,8 @@ def sigmoid(x: Any, out: Any = None) -> Any:
     return np.divide(1, y, out=out)
 
 
-def neg(x: Any, out: Any = None) -> Any:
-    return np.negative(x, out=out)
-
-
 def relu(x: Any, out: Any = None) -> Any:
-    return np.maximum(x, x.dtype.type(0), out=out)  # keeps NaN
+    return np.maximum(x, x.dtype.type(0), out=out)  # NaN stays
 
 
 def sign(x: Any) -> Any:
@@ -58,10 +54,6 @@ def keep_integers(function: Any) -> Any:
 
 def silu(x: Any) -> Any:
     return x * sigmoid(x)
-
-
-def bitwise_not(x: Any, out: Any = None) -> Any:
-    return np.invert(x, out=out)
 
 
 def nan_to_num(x: Any, nan: float, posinf: float, neginf: float) -> Any:
@@ -123,11 +115,11 @@ family(elementwise, (
 
 # The result has the input's type.
 family(elementwise, (
-    ("Neg", neg, "torch.neg"), ("Square", np.square, "torch.square"),
+    ("Neg", np.negative, "torch.neg"), ("Square", np.square, "torch.square"),
     ("Sign", sign, "torch.sign"), ("Relu", relu, "torch.relu"), ("Silu", silu, "torch.nn.functional.silu"),
     ("Floor", keep_integers(np.floor), "torch.floor"), ("Ceil", keep_integers(np.ceil), "torch.ceil"),
     ("Trunc", keep_integers(np.trunc), "torch.trunc"), ("Frac", frac, "torch.frac"),
-    ("Round", round_half_even, "torch.round"), ("BitwiseNot", bitwise_not, "torch.bitwise_not"),
+    ("Round", round_half_even, "torch.round"), ("BitwiseNot", np.invert, "torch.bitwise_not"),
 ))
 
 elementwise("Abs", np.absolute, result=magnitude, oracle="torch.abs")
