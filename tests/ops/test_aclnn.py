@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyacl.capi import declare_op, ffi, lib
+from pyacl.capi import active, declare_op, ffi, lib
 from pyacl.emulator.ops.signature import signature
 
 from .caller import Call, Placed, check, libc
@@ -277,6 +277,8 @@ def test_foreign_handles_are_refused(on: Device) -> None:
 
 
 def test_users_operator(npu: None) -> None:
+    if active().name == "native":
+        pytest.skip("a real library of a user's would be needed")
     from pyacl import emulator
 
     declare_op("aclnnScaleAddCustom", "const aclTensorList *x, const aclTensor *y, double scale, aclTensor *out")
