@@ -132,7 +132,7 @@ def build(name: str, shape: str, dtype: str, values: Mapping[str, Any]) -> Case:
             array = arrays[output]
             case.outputs[output] = [(a.shape, a.dtype) for a in (array if isinstance(array, list) else [array])]
         elif result is not None and (at is None or at == result.shape):
-            case.outputs[output] = [(result.shape, kind or fixed.get(output) or _result_dtype(result, first))]
+            case.outputs[output] = [(result.shape, kind or fixed.get(output) or _result_dtype(result, first, attributes))]
         elif results is not None and result is None and at is None:
             continue  # an output that the reference leaves out is not asked for
         else:
@@ -356,9 +356,12 @@ def _reference(case: Case, known: Optional[operators.Operator], outputs: Sequenc
     return {name: np.asarray(r) for name, r in zip(outputs, results)}
 
 
-def _result_dtype(result: Any, first: Any) -> Any:
+def _result_dtype(result: Any, first: Any, attributes: Mapping[str, Any]) -> Any:
     if result.dtype.kind in "biu":
         return result.dtype
+    for value in attributes.values():
+        if isinstance(value, np.dtype):  # the operator says which
+            return value
     return first if first.kind not in "biu" else np.dtype(np.float32)
 
 
