@@ -132,7 +132,8 @@ def build(name: str, shape: str, dtype: str, values: Mapping[str, Any]) -> Case:
             array = arrays[output]
             case.outputs[output] = [(a.shape, a.dtype) for a in (array if isinstance(array, list) else [array])]
         elif result is not None and (at is None or at == result.shape):
-            case.outputs[output] = [(result.shape, kind or fixed.get(output) or _result_dtype(result, first, attributes))]
+            kind = kind or fixed.get(output) or _result_dtype(result, first, attributes)
+            case.outputs[output] = [(result.shape, kind)]
         elif results is not None and result is None and at is None:
             continue  # an output that the reference leaves out is not asked for
         else:
