@@ -104,7 +104,7 @@ static PyObject *pyacl_fast_launch(PyObject *self, PyObject *const *args, Py_ssi
 plain:
     PyErr_Clear();
     {
-        PyObject *result, *all[8];
+        PyObject *all[8];
         Py_ssize_t i, named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
         if (count + named > 7) {
             PyErr_SetString(PyExc_TypeError, "launch() takes one argument: the stream");
@@ -112,12 +112,7 @@ plain:
         }
         all[0] = self;
         for (i = 0; i < count + named; i++) all[i + 1] = args[i];
-#if PY_VERSION_HEX >= 0x03090000
-        result = PyObject_Vectorcall(pyacl_fast.plain, all, count + 1, names);
-#else
-        result = _PyObject_Vectorcall(pyacl_fast.plain, all, count + 1, names);
-#endif
-        return result;
+        return PyObject_Vectorcall(pyacl_fast.plain, all, count + 1, names);
     }
 }
 
