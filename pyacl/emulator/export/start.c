@@ -38,33 +38,6 @@ static char reason[1024];  /* why the last call did not reach Python; aclGetRece
 
 static void explain(const char *name, const char *text) {
     if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
-    if (*reason && strcmp(name, "aclGetRecentErrMsg") == 0) return; /* it is about to give the reason */
     snprintf(reason, sizeof reason, "%s: %s", name, text);
     fprintf(stderr, "pyacl emulator: %s\n", reason);
 }
