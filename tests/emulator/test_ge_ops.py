@@ -1,4 +1,4 @@
-"""Operators by graph-engine type against torch and numpy: the same functions as the aclnn operators, under other names."""
+"""Operators by graph-engine type against torch and numpy."""
 
 from __future__ import annotations
 
@@ -154,7 +154,8 @@ CASES = [
     Case("ReduceSum", [x, H(0, 2)], lambda a, d: a.sum((0, 2)), {"noop_with_empty_axes": False}),
     Case("ReduceSum", [x, H()], lambda a, d: a), Case("ReduceSumD", [x], lambda a: a.sum(1, keepdims=True),
                                                        {"axes": [1], "keep_dims": True}),
-    Case("ReduceMean", [x, H(-1)], lambda a, d: a.mean(-1)), Case("ReduceMeanD", [x], lambda a: a.mean(0), {"axes": [0]}),
+    Case("ReduceMean", [x, H(-1)], lambda a, d: a.mean(-1)),
+    Case("ReduceMeanD", [x], lambda a: a.mean(0), {"axes": [0]}),
     Case("ReduceMax", [x, H(1)], lambda a, d: a.max(1)), Case("ReduceMaxD", [x], lambda a: a.max(1), {"axes": [1]}),
     Case("ReduceMin", [x, H(1)], lambda a, d: a.min(1)), Case("ReduceMinD", [x], lambda a: a.min(1), {"axes": [1]}),
     Case("ReduceProd", [x, H(1)], lambda a, d: a.prod(1)), Case("ReduceProdD", [x], lambda a: a.prod(1), {"axes": [1]}),
@@ -164,7 +165,8 @@ CASES = [
     Case("ReduceLogSumExp", [x, H(1)], lambda a, d: torch.logsumexp(t(a), 1).numpy()),
     Case("ReduceStdV2", [x], lambda a: (a.std(1, ddof=1), a.mean(1)), {"dim": [1]}),
     Case("ReduceVar", [x], lambda a: (a.var(1, ddof=1), a.mean(1)), {"dim": [1]}),
-    Case("ArgMaxV2", [x, H(1)], lambda a, d: a.argmax(1)), Case("ArgMaxD", [x], lambda a: a.argmax(1).astype(np.int32), {"dimension": 1}),
+    Case("ArgMaxV2", [x, H(1)], lambda a, d: a.argmax(1)),
+    Case("ArgMaxD", [x], lambda a: a.argmax(1).astype(np.int32), {"dimension": 1}),
     Case("ArgMin", [x, H(1)], lambda a, d: a.argmin(1)),
     Case("Cumsum", [x, H(1)], lambda a, d: a.cumsum(1)),
     Case("Cumsum", [np.float32([1, 2, 3]), H(0)], lambda a, d: np.float32([5, 3, 0]), {"exclusive": True,
@@ -249,7 +251,8 @@ CASES = [
     Case("GatherV2", [x, i(2, 3, high=4), H(1)], lambda a, n, d: np.take(a, n, 1)),
     Case("Gather", [x, i(2, 3, high=3)], lambda a, n: np.take(a, n, 0)),
     Case("Embedding", [r(6, 4), i(2, 3, dtype=np.int64)], lambda a, n: a[n]),
-    Case("GatherElements", [x, i(3, 2, 5, high=4, dtype=np.int64)], lambda a, n: np.take_along_axis(a, n, 1), {"dim": 1}),
+    Case("GatherElements", [x, i(3, 2, 5, high=4, dtype=np.int64)], lambda a, n: np.take_along_axis(a, n, 1),
+         {"dim": 1}),
     Case("GatherNd", [x, i(2, 2, high=3)], lambda a, n: a[n[:, 0], n[:, 1]]),
     Case("ScatterElements", [np.zeros((3, 4), np.float32), i(2, 4, high=3, dtype=np.int64), r(2, 4)],
          torched(lambda a, n, u: a.scatter(0, n, u))),
@@ -276,7 +279,8 @@ CASES = [
 
     Case("SigmoidGrad", [r(4, low=0, high=1), r(4)], lambda y, g: g * y * (1 - y)),
     Case("TanhGrad", [r(4, low=-1, high=1), r(4)], lambda y, g: g * (1 - y * y)),
-    Case("ReluGrad", [r(4), r(4)], lambda g, f: g * (f > 0)), Case("SqrtGrad", [r(4, low=1), r(4)], lambda y, g: g / 2 / y),
+    Case("ReluGrad", [r(4), r(4)], lambda g, f: g * (f > 0)),
+    Case("SqrtGrad", [r(4, low=1), r(4)], lambda y, g: g / 2 / y),
     Case("RsqrtGrad", [r(4, low=1), r(4)], lambda y, g: g * y ** 3 / -2),
     Case("MseLoss", [r(4), r(4)], lambda a, b: np.mean((a - b) ** 2)),
     Case("SmoothL1Loss", [r(4), r(4)], torched(lambda a, b: F.smooth_l1_loss(a, b, reduction="none"))),
@@ -289,11 +293,13 @@ CASES = [
         {"strides": [1, 1, 1, 1], "pads": [0, 0, 0, 0], "groups": 2, **nhwc}, 1e-5),
     Case("AvgPoolV2", [image], torched(lambda a: F.avg_pool2d(a, 3, 2, 1, count_include_pad=False)),
          {"ksize": [1, 1, 3, 3], "strides": [1, 1, 2, 2], "pads": [1, 1, 1, 1]}),
-    Case("AvgPool", [image_hwc], lambda a: transposed(F.avg_pool2d(t(transposed(a, 0, 3, 1, 2)), 2).numpy(), 0, 2, 3, 1),
+    Case("AvgPool", [image_hwc], lambda a: transposed(
+        F.avg_pool2d(t(transposed(a, 0, 3, 1, 2)), 2).numpy(), 0, 2, 3, 1),
          {"ksize": [1, 2, 2, 1], "strides": [1, 2, 2, 1], "padding": "VALID"}),
     Case("MaxPoolV3", [image], torched(lambda a: F.max_pool2d(a, 3, 2, 1)),
          {"ksize": [1, 1, 3, 3], "strides": [1, 1, 2, 2], "pads": [1, 1, 1, 1]}),
-    Case("MaxPool", [image_hwc], lambda a: transposed(F.max_pool2d(t(transposed(a, 0, 3, 1, 2)), 2).numpy(), 0, 2, 3, 1),
+    Case("MaxPool", [image_hwc], lambda a: transposed(
+        F.max_pool2d(t(transposed(a, 0, 3, 1, 2)), 2).numpy(), 0, 2, 3, 1),
          {"ksize": [1, 2, 2, 1], "strides": [1, 2, 2, 1], "padding": "VALID"}),
     Case("ResizeNearestNeighborV2", [image, H(18, 4, dtype=np.int32)],
          lambda a, s: F.interpolate(t(a), (18, 4), mode="nearest").numpy()),

@@ -371,7 +371,7 @@ _IGNORED = tuple("""
     virtual_type op_name_map compression_optimize_conf sparsity atomic_clean_policy external_weight jit_compile
     oo_level input_hint_shape optimization_switch enable_single_stream ac_parallel_enable tiling_schedule_optimize
     quant_dumpable customize_dtypes mdl_bank_path op_bank_path display_model_info shape_generalized_build_mode
-    dump_mode weight json om mode save_original_model disable_reuse_memory enable_scope_fusion_passes singleop
+    dump_mode weight json om mode save_original_model disable_reuse_memory enable_scope_fusion_passes
     allow_hf32 op_debug_config status_check
 """.split())
 
@@ -389,6 +389,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
     parser.add_argument("file", nargs="?", metavar="model.onnx", help="the model (or --model)")
     option("model", metavar="FILE", help="the model, as atc takes it")
+    option("singleop", metavar="FILE", help="single operators to compile instead, in atc's json format; --output is a "
+                                            "folder then")
     option("framework", type=int, default=5, help="5, ONNX, is the only one")
     parser.add_argument("-o", "--output", metavar="FILE", help="the .om to write; by default beside the model")
     option("input_shape", metavar="NAME:D,D;...", default="", help="shapes of the inputs; -1 or low~high varies")
@@ -409,6 +411,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """``pyacl emulator compile``: 0, or 1 with the reason on stderr."""
     try:
+        if arguments.singleop:
+            from ..single_op import compile as single_op
+
+            return single_op.main(arguments.singleop, arguments.output, arguments.soc_version)
         path = _run(arguments)
     except Failure as failure:
         print(f"pyacl emulator compile: {failure.text}", file=sys.stderr)
