@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import threading
+from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
@@ -14,6 +16,7 @@ from pyacl import DeviceBuffer, OpAttr, OpHandle, Stream, Tensor, TensorDesc, li
 from pyacl.capi import ffi
 
 NULL = ffi.NULL
+EXAMPLES = Path(__file__).parent.parent / "examples"
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
@@ -460,3 +463,13 @@ def test_no_model_of_the_cast() -> None:
 
 def test_repr(add: OpHandle) -> None:
     assert repr(add) == "<pyacl.OpHandle Add (3, 4), (3, 4) -> (3, 4)>"
+
+
+def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    example = importlib.util.spec_from_file_location("add_by_handle", EXAMPLES / "add_by_handle.py")
+    assert example is not None
+    assert example.loader is not None
+    module = importlib.util.module_from_spec(example)
+    example.loader.exec_module(module)
+    module.main(["--runs", "1000", "--size", "64"])
+    assert "1000 sums of 64 numbers, all right" in capsys.readouterr().out

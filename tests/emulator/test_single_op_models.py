@@ -76,8 +76,8 @@ def test_attributes_and_constants(tmp_path: Path) -> None:
 
 def test_dynamic_shapes(tmp_path: Path) -> None:
     t = tensor(-1, 23, shape_range=[[2, 4]])
-    path, = compile_file(write(tmp_path / "d.json", {"op": "Exp", "input_desc": [t], "output_desc": [t]}), str(tmp_path))
-    single_op.load(path)
+    entry = {"op": "Exp", "input_desc": [t], "output_desc": [t]}
+    single_op.load(compile_file(write(tmp_path / "d.json", entry), str(tmp_path))[0])
     for rows, code in ((2, 0), (4, 0), (5, lib.ACL_ERROR_OP_NOT_FOUND)):
         x = Tensor.zeros((rows, 23))
         try:
@@ -128,14 +128,16 @@ def test_command(tmp_path: Path, capsys: Any) -> None:
 
 def test_every_attribute_survives_the_file() -> None:
     attrs = {"b": Attr("bool", True), "i": Attr("int", -5), "f": Attr("float", 0.5), "s": Attr("string", "NCHW"),
-             "d": Attr("data_type", lib.ACL_BF16), "lb": Attr("list_bool", (True, False)), "li": Attr("list_int", (1, -2)),
-             "lf": Attr("list_float", (1.0, 0.25)), "ls": Attr("list_string", ("a", "bc")), "none": Attr("list_float", ()),
+             "d": Attr("data_type", lib.ACL_BF16), "lb": Attr("list_bool", (True, False)),
+             "li": Attr("list_int", (1, -2)), "lf": Attr("list_float", (1.0, 0.25)),
+             "ls": Attr("list_string", ("a", "bc")), "none": Attr("list_float", ()),
              "ld": Attr("list_data_type", (lib.ACL_INT8, F32)), "lli": Attr("list_list_int", ((1, 2), (), (-3,)))}
     model = OpModel("Any", [
         Signature(F32, lib.ACL_FORMAT_NCHW, lib.ACL_FORMAT_NC1HWC0, (1, 2, 3, 4), (), None, "x"),
         Signature(lib.ACL_INT64, ND, None, (2,), (), b"0123456789abcdef"),
         Signature(F32, ND, None, (-1, 4), ((1, -1), (4, 4))),
-        Signature(lib.ACL_DT_UNDEFINED, lib.ACL_FORMAT_UNDEFINED, None, ())], [Signature(F32, ND, None, ())], attrs, "here")
+        Signature(lib.ACL_DT_UNDEFINED, lib.ACL_FORMAT_UNDEFINED, None, ()),
+    ], [Signature(F32, ND, None, ())], attrs, "here")
     found = om.read(om.write(model, "any", "Ascend910B3"), "there")
     assert (found.type, found.inputs, found.outputs, found.attrs) == (model.type, model.inputs, model.outputs, attrs)
 
