@@ -74,6 +74,12 @@ class Placed:
                                           lib.ACL_FORMAT_ND, storage, 1, self.pointer)
         assert self.handle != ffi.NULL
 
+    def describe(self, shape: tuple[int, ...], format: int) -> None:
+        """Describes the memory as a tensor of that shape in a private format: what was placed is its storage."""
+        dims, storage = ffi.new("int64_t[]", list(shape)), ffi.new("int64_t[]", list(self.shape))
+        check(lib.aclInitTensor(self.handle, dims, len(shape), to_code(self.dtype), ffi.NULL, 0, format, storage,
+                                len(self.shape), self.pointer))
+
     def elements(self, raw: Any) -> Any:
         size = self.dtype.itemsize
         return np.ndarray(self.shape, self.dtype, raw, self.offset * size, tuple(s * size for s in self.strides))
@@ -135,6 +141,10 @@ class Call:
             return -1 if value is None else to_code(np.dtype(value))
         if value is None:
             return ffi.NULL
+        if kind == "tensor" and hasattr(value, "stored"):
+            self.placed[-1] = Placed(value.stored())
+            self.placed[-1].describe(value.shape, lib.ACL_FORMAT_FRACTAL_NZ)
+            return self.placed[-1].handle
         if kind == "tensor":
             self.placed[-1] = Placed(value, rng)
             return self.placed[-1].handle

@@ -164,9 +164,10 @@ def _squeezed(d: Draw, shape: tuple[int, ...]) -> tuple[int, ...]:
 class Oracle:
     """`call` is the reference, `draw` makes the inputs; tolerances are for float32, those of other types are scaled.
 
-    `exact` asks for equal values, `cases` is how many inputs are drawn. `room` gives, from the inputs, the shapes of
-    the outputs' tensors where results may come out smaller. Where no reference can give the values (random numbers),
-    `accept` asserts that the outputs, given the inputs, are right, and `call` says only their shapes and types.
+    `dense` keeps the tensors from being laid out at random. `exact` asks for equal values, `cases` is how many inputs
+    are drawn. `room` gives, from the inputs, the shapes of the outputs' tensors where results may come out smaller.
+    Where no reference can give the values (random numbers), `accept` asserts that the outputs, given the inputs, are
+    right, and `call` says only their shapes and types.
     """
 
     call: Callable[..., Any]
@@ -174,9 +175,27 @@ class Oracle:
     rtol: float = 2e-5
     atol: float = 1e-6
     exact: bool = False
+    dense: bool = False
     cases: int = 6
     room: Optional[Callable[..., list[tuple[int, ...]]]] = None
     accept: Optional[Callable[[list[Any], list[Any]], None]] = None
+
+
+class Fractal:
+    """A matrix that lies in device memory in the format NZ."""
+
+    def __init__(self, array: Any) -> None:
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def stored(self) -> Any:
+        """Blocks of 16 rows and 32 bytes, column of blocks by column of blocks, element by element."""
+        *lead, rows, columns = self.shape
+        width = 32 // self.dtype.itemsize
+        blocks = np.zeros((*lead, -(-columns // width), -(-rows // 16), 16, width), self.dtype)
+        for i in range(rows):
+            for j in range(columns):
+                blocks[..., j // width, i // 16, i % 16, j % width] = self.array[..., i, j]
+        return blocks
 
 
 def resolve(path: str) -> Callable[..., Any]:
@@ -193,6 +212,8 @@ def resolve(path: str) -> Callable[..., Any]:
 
 def to_torch(value: Any) -> Any:
     """An input as the oracle gets it."""
+    if isinstance(value, Fractal):
+        value = value.array
     if isinstance(value, np.generic):
         return value.item() if value.dtype not in HALF else float(value)
     if isinstance(value, np.ndarray):
@@ -208,7 +229,7 @@ def to_torch(value: Any) -> Any:
 
 def half_of(values: list[Any]) -> Any:
     """The half-precision type that all floating inputs share, which is then the result's; else None."""
-    arrays = [a for v in values for a in (v if isinstance(v, list) else [v]) if isinstance(a, np.ndarray)]
+    arrays = [a for v in values for a in (v if isinstance(v, list) else [v]) if isinstance(a, (np.ndarray, Fractal))]
     kinds = {a.dtype for a in arrays if a.dtype in FLOATS}
     return kinds.pop() if kinds in ({F16}, {BF16}) else None
 
@@ -234,5 +255,5 @@ def close(found: Any, expected: Any, oracle: Oracle) -> Any:
     return np.isclose(found, expected, rtol=max(oracle.rtol, unit), atol=max(oracle.atol, unit * 0.05), equal_nan=True)
 
 
-__all__ = ["Draw", "Oracle", "Parameter", "close", "elementwise", "half_of", "parse", "resolve", "to_numpy", "to_torch",
-           "torch"]
+__all__ = ["Draw", "Fractal", "Oracle", "Parameter", "close", "elementwise", "half_of", "parse", "resolve", "to_numpy",
+           "to_torch", "torch"]

@@ -392,3 +392,47 @@ def test_dump_arguments(on: Device) -> None:
     tensors = ffi.new("aclTensor *[]", [x.handle])
     for bad in ((NULL, b"n", tensors), (b"t", NULL, tensors), (b"t", b"n", NULL)):
         assert lib.aclDumpOpTensors(*bad, 1, 0, NULL) == lib.ACLNN_ERR_PARAM_NULLPTR
+
+
+def test_sizes_of_weights(on: Device) -> None:
+    size = ffi.new("uint64_t *")
+    shape = lib.aclCreateIntArray(ffi.new("int64_t[]", [510, 270]), 2)
+    check(lib.aclnnCalculateMatmulWeightSize(shape, size))
+    assert size[0] == 512 * 272
+    check(lib.aclnnCalculateMatmulWeightSizeV2(shape, lib.ACL_INT8, size))
+    assert size[0] == 512 * 288
+    assert lib.aclnnCalculateMatmulWeightSizeV2(shape, lib.ACL_FLOAT, size) == lib.ACLNN_ERR_PARAM_INVALID
+    assert lib.aclnnCalculateMatmulWeightSize(NULL, size) == lib.ACLNN_ERR_PARAM_NULLPTR
+    dims, count, actual = ffi.new("int64_t **"), ffi.new("uint64_t *"), ffi.new("int *")
+    x = Placed(np.ones((20, 40), np.float16))
+    on.placed.append(x)
+    check(lib.aclnnNpuFormatCastCalculateSizeAndFormat(x.handle, lib.ACL_FORMAT_FRACTAL_NZ, -1, dims, count, actual))
+    assert [dims[0][i] for i in range(count[0])] == [3, 2, 16, 16]
+    assert actual[0] == lib.ACL_FORMAT_FRACTAL_NZ
+    libc.free(int(ffi.cast("uintptr_t", dims[0])))
+
+
+def test_a_weight_is_brought_into_its_layout_and_multiplied(on: Device) -> None:
+    x, w = np.arange(40, dtype=np.float16).reshape(2, 20) % 7, np.arange(20 * 24, dtype=np.float16).reshape(20, 24) % 5
+    room = Placed(np.zeros(32 * 32, np.float16))  # more than the matrix needs, less than a block too few
+    check(lib.aclrtMemcpy(room.pointer, w.nbytes, ffi.from_buffer(w), w.nbytes, lib.ACL_MEMCPY_HOST_TO_DEVICE))
+    check(lib.aclInitTensor(room.handle, ffi.new("int64_t[]", [20, 24]), 2, lib.ACL_FLOAT16, NULL, 0, lib.ACL_FORMAT_ND,
+                            ffi.new("int64_t[]", [480]), 1, room.pointer))
+    a, out = Placed(x), Placed(np.zeros((2, 24), np.float16))
+    on.placed += [room, a, out]
+    assert lib.aclnnMatmulWeightNzGetWorkspaceSize(a.handle, room.handle, out.handle, 0, ffi.new("uint64_t *"),
+                                                   ffi.new("aclOpExecutor **")) == lib.ACLNN_ERR_PARAM_INVALID
+    _, executor = prepare("aclnnTransMatmulWeight", room.handle)
+    check(launch("aclnnTransMatmulWeight", executor))
+    size, executor = prepare("aclnnMatmulWeightNz", a.handle, room.handle, out.handle, 0)
+    memory = ffi.new("void **")
+    check(lib.aclrtMalloc(memory, size, lib.ACL_MEM_MALLOC_HUGE_FIRST))
+    check(launch("aclnnMatmulWeightNz", executor, memory[0], size))
+    check(synchronize())
+    check(lib.aclrtFree(memory[0]))
+    assert out.read().tolist() == (x @ w).tolist()
+    kind = ffi.new("aclFormat *")
+    check(lib.aclGetFormat(room.handle, kind))
+    assert kind[0] == lib.ACL_FORMAT_FRACTAL_NZ
+    assert dims_of(lib.aclGetViewShape, room.handle) == [20, 24]
+    assert dims_of(lib.aclGetStorageShape, room.handle) == [2, 2, 16, 16]

@@ -13,8 +13,8 @@ from ..failure import Failure, not_emulated
 from ..machine import memory, stream
 from ..ops import registry
 from ..ops.executor import Executor, Plan
-from ..ops.tensor import BoolArray, FloatArray, IntArray, Scalar, ScalarList, Tensor, TensorList
-from ..ops.types import from_code
+from ..ops.tensor import NZ, BoolArray, FloatArray, IntArray, Scalar, ScalarList, Tensor, TensorList, nz_shape
+from ..ops.types import BF16, F16, S8, from_code
 
 _FIRST = "GetWorkspaceSize"
 _NULL, _INVALID = lib.ACLNN_ERR_PARAM_NULLPTR, lib.ACLNN_ERR_PARAM_INVALID
@@ -326,6 +326,39 @@ def aclDumpOpTensors(opType: Any, opName: Any, tensors: Any, inputTensorNum: int
     for i in range(inputTensorNum + outputTensorNum):
         _get(tensors[i], Tensor, f"tensors[{i}]")
     # Dumping is off unless it was configured, and the emulator has no dump of operators.
+
+
+# ---- sizes of weights
+
+def _weight_size(shape: Any, dtype: Any) -> int:
+    dims = _get(shape, IntArray).values
+    if not 2 <= len(dims) <= 6 or 0 in dims:
+        raise Failure(_INVALID, f"tensorShape {list(dims)} has not 2 to 6 dimensions, or one of 0")
+    return int(np.prod(nz_shape(dims, dtype)))
+
+
+def aclnnCalculateMatmulWeightSize(tensorShape: Any, weightTensorSize: Any) -> None:
+    _out(weightTensorSize, "weightTensorSize")[0] = _weight_size(tensorShape, F16)
+
+
+def aclnnCalculateMatmulWeightSizeV2(tensorShape: Any, dataType: int, weightTensorSize: Any) -> None:
+    dtype = from_code(dataType)
+    if dtype not in (F16, BF16, S8):
+        raise Failure(_INVALID, f"aclDataType {dataType} is neither ACL_FLOAT16, ACL_BF16 nor ACL_INT8")
+    _out(weightTensorSize, "weightTensorSize")[0] = _weight_size(tensorShape, dtype)
+
+
+def aclnnNpuFormatCastCalculateSizeAndFormat(srcTensor: Any, dstFormat: int, additionalDtype: int, dstShape: Any,
+                                             dstShapeSize: Any, actualFormat: Any) -> None:
+    source = _get(srcTensor, Tensor)
+    dtype = source.dtype if additionalDtype == -1 else from_code(additionalDtype)
+    if dtype is None or not source.size or not 2 <= source.ndim <= 6:
+        raise Failure(_INVALID, f"additionalDtype {additionalDtype} is not emulated, or srcTensor {source!r} is empty "
+                                "or has not 2 to 6 dimensions")
+    if dstFormat not in (NZ, lib.ACL_FORMAT_ND):
+        raise Failure(_INVALID, f"dstFormat {dstFormat}: only ACL_FORMAT_ND and ACL_FORMAT_FRACTAL_NZ are emulated")
+    _give(nz_shape(source.shape, dtype) if dstFormat == NZ else source.shape, dstShape, dstShapeSize)
+    _out(actualFormat, "actualFormat")[0] = dstFormat
 
 
 # ---- operators

@@ -14,7 +14,7 @@ from .registry import Operator
 from .rules import is_tensor
 from .signature import CONVERTERS, Parameter
 from .tensor import Tensor
-from .types import F16, HALF, PACKED, Dtype, cast, castable, category, name, wide
+from .types import F16, HALF, Dtype, cast, castable, category, name, wide
 
 BLOCK = 1 << 16  # elements: large elementwise operators go through the cache piece by piece
 MAX_DIMS = 8
@@ -52,6 +52,12 @@ class Plan:
         self.tensors.append(None if tensor is None else tensor.copy())
         return len(self.tensors) - 1
 
+    def _reformat(self, tensor: Tensor) -> int:
+        """A slot for what the operator makes of a tensor in its own memory; from now on the tensor says so as well."""
+        assert self.operator.reformat is not None
+        self.operator.reformat(tensor)
+        return self._slot(tensor)
+
     def _check(self, arguments: tuple[Any, ...]) -> None:
         operator = self.operator
         inputs: list[Any] = []
@@ -79,6 +85,8 @@ class Plan:
                 self.inputs.append(where)
             if "o" in parameter.role:
                 outputs.append(value)
+                if "i" in parameter.role and operator.reformat is not None:
+                    where = self._reformat(value)
                 self.outputs.append(where)
         if operator.check is not None:
             operator.check(*inputs)
@@ -208,8 +216,9 @@ class Run:
         # Scalars need converting only once: to the type they meet the tensors in, then to that of computing.
         inputs = [cast(cast(np.asarray(v), plan.meet), t)[()] if isinstance(v, np.generic) and t is not None else v
                   for v, t in zip(inputs, targets)]
-        direct = (operator.takes_out and only is not None and only.dtype not in PACKED and result is not None
-                  and only.dtype == (result if operator.raw or native else wide(result)))
+        only_tensor = plan.tensors[slots[0]] if only is not None else None
+        direct = (operator.takes_out and only_tensor is not None and not only_tensor.indirect and result is not None
+                  and only_tensor.dtype == (result if operator.raw or native else wide(result)))
         plain = all(t is None or not is_tensor(v) or v.dtype == t for v, t in zip(inputs, targets)) \
             and not any(isinstance(v, list) for v in inputs)
 
@@ -274,10 +283,10 @@ class Run:
             if result in HALF and out.dtype != result:
                 value = cast(value, result)
             value = cast(value, out.dtype)
-        if out.dtype in PACKED:
-            found = self.plan.tensors[slot]
-            assert found is not None
-            views.store_packed(found, self.addresses[slot], value, self.plan.operator.name)
+        found = self.plan.tensors[slot]
+        assert found is not None
+        if found.indirect:
+            views.store(found, self.addresses[slot], value.reshape(found.shape), self.plan.operator.name)
         else:
             try:
                 np.copyto(out, value)

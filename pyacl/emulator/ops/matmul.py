@@ -9,6 +9,7 @@ import numpy as np
 from . import rules
 from .registry import define, family
 from .rules import broadcast_shapes, reject
+from .tensor import NZ, nz_shape
 
 Shape = tuple[int, ...]
 WORKSPACE = 20480
@@ -122,6 +123,33 @@ def transpose_batch_matmul(x: Any, y: Any, bias: Any, scale: Any, perm_x: Any, p
     return found
 
 
+# ---- weights in the fractal format NZ, which `tensor` unpacks
+
+def nz_weight(weight: Any) -> None:
+    if getattr(weight, "format", NZ) != NZ:
+        reject(f"the weight has the format {weight.format}, not ACL_FORMAT_FRACTAL_NZ; see aclnnTransMatmulWeight")
+
+
+def nz_batch(x: Any, y: Any, *_: Any) -> None:
+    nz_weight(y)
+    same_batch(x, y)
+
+
+def to_nz(tensor: Any) -> None:
+    if tensor.ndim < 2 or not tensor.size:
+        reject(f"mmWeightRef of shape {list(tensor.shape)} is empty or no matrix")
+    if tensor.format != NZ:
+        physical = tensor.shape
+        if tensor.strides[-2] == 1 and tensor.strides[-1] != 1:
+            physical = (*physical[:-2], physical[-1], physical[-2])
+        tensor.format, tensor.storage_shape = NZ, nz_shape(physical, tensor.dtype)
+
+
+def check_cast(source: Any, out: Any = None) -> None:
+    if not source.size or not 2 <= source.ndim <= 6:
+        reject(f"srcTensor of shape {list(source.shape)} is empty or has not 2 to 6 dimensions")
+
+
 def einsum(tensors: Any, equation: str) -> Any:
     return np.einsum(equation, *tensors, optimize=True)
 
@@ -157,3 +185,14 @@ define("TransposeBatchMatMul", transpose_batch_matmul, optional="bias scale perm
        meet=_meeting, promote=(0, 1), workspace=WORKSPACE, oracle="torch.matmul of permuted tensors")
 define("Einsum", einsum, result=lambda tensors, equation: rules.common(*tensors), workspace=WORKSPACE,
        oracle="torch.einsum")
+
+define("MatmulWeightNz", matmul, shape=matmul_shape, result=rules.common, meet=rules.common, private_formats=True,
+       check=lambda x, y, _: nz_weight(y), workspace=WORKSPACE, oracle="torch.matmul")
+define("BatchMatMulWeightNz", matmul, shape=matmul_shape, result=rules.common, meet=rules.common, private_formats=True,
+       check=nz_batch, workspace=WORKSPACE, oracle="torch.bmm")
+define("AddmmWeightNz", addmm, shape=addmm_shape, result=_meeting, meet=_meeting, promote=(0, 1, 2),
+       private_formats=True, check=lambda x, a, b, *_: nz_weight(b), workspace=WORKSPACE, oracle="torch.addmm")
+define("TransMatmulWeight", lambda x: x.copy(), raw=True, reformat=to_nz, private_formats=True,
+       oracle="the layout, element by element")
+define("NpuFormatCast", lambda x: x, shape=rules.same, result=rules.first, raw=True, exact=True, private_formats=True,
+       check=check_cast, oracle="the layout, element by element", deviations="only ND and FRACTAL_NZ")

@@ -41,6 +41,7 @@ class Operator:
     private_formats: bool = False
     repeatable: bool = True
     check: Optional[Rule] = None
+    reformat: Optional[Rule] = None
     dtypes: dict[str, str] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
     roles: dict[str, str] = field(default_factory=dict)
@@ -83,7 +84,7 @@ _lock = threading.RLock()
 _loaded = False
 
 
-def define(names: str, compute: Callable[..., Any], *, shape: Optional[Rule] = None, result: Optional[Rule] = None,
+def define(names: str, compute: Callable[..., Any], shape: Optional[Rule] = None, *, result: Optional[Rule] = None,
            inplace: bool = False, optional: str = "", **rest: Any) -> None:
     """Defines one operator under each of `names` (``"Cat Concat"``; ``aclnn`` is put in front).
 
@@ -100,6 +101,7 @@ def define(names: str, compute: Callable[..., Any], *, shape: Optional[Rule] = N
     exact           outputs must have the type of `result`; otherwise any it can be cast to
     dynamic         outputs may come out smaller than their tensors; their view shapes then change when it has run
     check           called with the inputs before anything else, to refuse them
+    reformat        changes the description of an in-place tensor in phase one, as the operator changes its layout
     dtypes          ``{"self": "f32 f16"}`` overrules the types of the reference page
     optional        names of parameters that may be NULL (those that are called ...Optional may anyway)
     roles           ``{"runningMean": "io"}`` overrules input and output
@@ -123,6 +125,24 @@ def elementwise(names: str, compute: Callable[..., Any], *, meet: Rule = rules.c
     """Like `define`: tensors broadcast and meet in one type, which is the result's too unless `result` says more."""
     define(names, compute, shape=rest.pop("shape", rules.broadcast), result=rest.pop("result", meet), meet=meet,
            elementwise=True, inplace=inplace, **rest)
+
+
+def by_name(names: str, compute: Callable[[dict[str, Any]], Any], shape: Optional[Callable[[dict[str, Any]], Any]] = None,
+            **rest: Any) -> None:
+    """`define` for versions of an operator whose parameters differ: functions get the inputs by their names.
+
+    `compute` finds the outputs' descriptions under ``"outs"`` and their names under ``"names"``.
+    """
+    def bind(name: str, inputs: list[str], outputs: list[str]) -> None:
+        def call(*values: Any, outs: Any) -> Any:
+            return compute({**dict(zip(inputs, values)), "outs": outs, "names": outputs})
+
+        define(name, call, None if shape is None else lambda *values: shape(dict(zip(inputs, values))), **rest)
+
+    for name in names.split():
+        found = signature(f"aclnn{name}", rest.get("roles"))
+        assert found is not None
+        bind(name, [p.name for p in found.inputs], [p.name for p in found.outputs])
 
 
 def family(how: Callable[..., None], rows: Iterable[tuple[str, Any, str]], **rest: Any) -> None:

@@ -11,6 +11,7 @@ from ..failure import Failure
 from ..machine import memory
 from .types import PACKED, Dtype, from_code, name
 
+NZ = lib.ACL_FORMAT_FRACTAL_NZ
 _FAULT = lib.ACL_ERROR_RT_AICORE_EXCEPTION  # what a kernel gets that leaves its memory
 
 
@@ -67,6 +68,11 @@ class Tensor:
         return self.size <= 1 or all(d == 1 or s == t
                                      for d, s, t in zip(self.shape, self.strides, contiguous(self.shape)))
 
+    @property
+    def indirect(self) -> bool:
+        """Whether no numpy view can show the elements: half bytes, or fractal layout. They are read as a copy."""
+        return self.dtype in PACKED or (self.format == NZ and len(self.storage_shape) >= 4)
+
     def __repr__(self) -> str:
         return f"aclTensor{list(self.shape)} {name(self.dtype) if self.dtype is not None else self.code}"
 
@@ -119,32 +125,81 @@ class BoolArray(_Values):
     """An aclBoolArray."""
 
 
+def nz_shape(shape: tuple[int, ...], dtype: Dtype) -> tuple[int, ...]:
+    """The storage shape of a matrix (or a batch) in the fractal format NZ: blocks of 16 rows and 32 bytes."""
+    *lead, rows, columns = shape
+    width = 32 // max(dtype.itemsize, 2) if dtype.itemsize > 1 else 32
+    return (*lead, -(-columns // width), -(-rows // 16), 16, width)
+
+
+def _transposed(tensor: Tensor) -> bool:
+    """Whether the view is that of the stored matrix's transpose."""
+    return tensor.ndim >= 2 and tensor.strides[-2] == 1 and tensor.strides[-1] != 1
+
+
+def _from_nz(tensor: Tensor, storage: Any) -> Any:
+    *lead, columns, rows, height, width = storage.shape
+    dense = np.moveaxis(storage, -4, -2).reshape(*lead, rows * height, columns * width)
+    if _transposed(tensor):
+        dense = dense.swapaxes(-1, -2)
+    return dense[..., :tensor.shape[-2], :tensor.shape[-1]].reshape(tensor.shape)
+
+
+def _to_nz(tensor: Tensor, array: Any) -> Any:
+    *lead, columns, rows, height, width = tensor.storage_shape
+    if _transposed(tensor):
+        array = array.swapaxes(-1, -2)
+    padded = np.zeros((*lead, rows * height, columns * width), array.dtype)
+    padded[..., :array.shape[-2], :array.shape[-1]] = array.reshape(*lead, *array.shape[-2:])
+    return np.moveaxis(padded.reshape(*lead, rows, height, columns, width), -2, -4)
+
+
+def _load(tensor: Tensor, address: int, what: str) -> Any:
+    dtype = tensor.dtype
+    size, shape = tensor.size, tensor.shape
+    if tensor.format == NZ and len(tensor.storage_shape) >= 4:
+        shape = tensor.storage_shape
+        size = int(np.prod(shape))
+    if dtype in PACKED:
+        raw = memory.device_bytes(address + tensor.offset // 2, (size + 1) // 2, what, _FAULT)
+        found = np.stack((raw & 15, raw >> 4), axis=-1).reshape(-1)[:size].view(dtype).reshape(shape)
+    else:
+        raw = memory.device_bytes(address + tensor.offset * dtype.itemsize, size * dtype.itemsize, what, _FAULT)
+        found = raw.view(dtype).reshape(shape)
+    return found if shape is tensor.shape else _from_nz(tensor, found)
+
+
+def store(tensor: Tensor, address: int, array: Any, what: str) -> None:
+    """Writes an `indirect` tensor. Of two elements in a byte the first has the low bits."""
+    if tensor.format == NZ and len(tensor.storage_shape) >= 4:
+        array = _to_nz(tensor, array)
+    if tensor.dtype in PACKED:
+        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8) & 15
+        if flat.size % 2:
+            flat = np.append(flat, np.uint8(0))
+        raw = memory.device_bytes(address + tensor.offset // 2, flat.size // 2, what, _FAULT)
+        raw[:] = flat[0::2] | flat[1::2] << 4
+    else:
+        size = tensor.dtype.itemsize
+        raw = memory.device_bytes(address + tensor.offset * size, array.size * size, what, _FAULT)
+        raw[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
 def view(tensor: Tensor, address: int, what: str) -> Any:
     """The elements of `tensor` at `address` as a numpy array over the device memory itself.
 
-    Fails as the memory does when they are not wholly inside one live allocation. Types of half a byte come as a copy;
-    `store` packs them back.
+    Fails as the memory does when they are not wholly inside one live allocation. What is `indirect` comes as a copy;
+    `store` writes it back.
     """
     dtype = tensor.dtype
     if 0 in tensor.shape:
         return np.empty(tensor.shape, dtype)
-    last = tensor.offset + sum((d - 1) * s for d, s in zip(tensor.shape, tensor.strides))
-    if dtype in PACKED:
-        if not tensor.is_contiguous:
+    if tensor.indirect:
+        if dtype in PACKED and not tensor.is_contiguous:
             raise Failure(lib.ACLNN_ERR_PARAM_INVALID, f"{what}: {name(dtype)} tensors must be contiguous")
-        packed = memory.device_bytes(address + tensor.offset // 2, (tensor.size + 1) // 2, what, _FAULT)
-        pairs = np.stack((packed & 15, packed >> 4), axis=-1).reshape(-1)[:tensor.size]
-        return pairs.view(dtype).reshape(tensor.shape) if dtype.itemsize == 1 else pairs.astype(dtype)
+        return _load(tensor, address, what)
+    last = tensor.offset + sum((d - 1) * s for d, s in zip(tensor.shape, tensor.strides))
     size = dtype.itemsize
     # From the view's own first element: what lies before a slice may belong to somebody else.
     raw = memory.device_bytes(address + tensor.offset * size, (last - tensor.offset + 1) * size, what, _FAULT)
     return np.ndarray(tensor.shape, dtype, raw, 0, tuple(s * size for s in tensor.strides))
-
-
-def store_packed(tensor: Tensor, address: int, array: Any, what: str) -> None:
-    """Writes elements of half a byte, two a byte, the first in the low bits."""
-    flat = array.reshape(-1).view(np.uint8) & 15
-    if flat.size % 2:
-        flat = np.append(flat, np.uint8(0))
-    raw = memory.device_bytes(address + tensor.offset // 2, (tensor.size + 1) // 2, what, _FAULT)
-    raw[:] = flat[0::2] | flat[1::2] << 4

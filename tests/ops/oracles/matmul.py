@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ..oracle import Draw, Oracle, torch
+from ..oracle import Draw, Fractal, Oracle, torch
 
 NAMES = "f32 f32 f16 bf16"
 
@@ -79,7 +79,23 @@ def transposed(d: Draw) -> list[Any]:
     return [d.array((m, b, k), dtype), d.array((b, k, n), dtype), None, None, (1, 0, 2), (0, 1, 2), (1, 0, 2), 0, 1]
 
 
+def fractal(d: Draw, count: int = 2) -> list[Any]:
+    """(k, n) weights as they lie in memory: NZ, described by its storage shape."""
+    values = two("mk", "kn", 0)(d) if count == 2 else added("mn", "mk", "kn")(d)
+    values[count - 1] = Fractal(values[count - 1])
+    return values
+
+
 ORACLES = {
+    "MatmulWeightNz": product(lambda x, y, c: torch.matmul(x, y), fractal),
+    "BatchMatMulWeightNz": product(lambda x, y, c: torch.bmm(x, y), lambda d: [
+        (v := two("bmk", "bkn", 0)(d))[0], Fractal(v[1]), v[2]]),
+    "AddmmWeightNz": product(plus(torch.mm), lambda d: fractal(d, 3)),
+    "NpuFormatCast": Oracle(lambda x: x, lambda d: [Fractal(d.array(d.shape(2, 3, 20), d.dtype("f16 bf16 s8")))],
+                            exact=True),
+    "TransMatmulWeight": Oracle(lambda x: torch.stack(x.split(16, 1)).reshape(x.shape),
+                                lambda d: [d.array((16 * d.integer(1, 3), 16 * d.integer(1, 3)), d.dtype("f16 bf16"))],
+                                exact=True, dense=True),
     "Matmul": product(lambda x, y, c: torch.matmul(x, y), matrices),
     "Mm": product(lambda x, y, c: torch.mm(x, y), two("mk", "kn", 0)),
     "BatchMatMul": product(lambda x, y, c: torch.bmm(x, y), two("bmk", "bkn", 0)),
