@@ -3,6 +3,6 @@
 from setuptools import find_packages, setup
 
 setup(
-    cffi_modules=["pyacl/capi/build.py:api", "pyacl/capi/build.py:abi"],
+    cffi_modules=["pyacl/capi/build.py:api", "pyacl/capi/build.py:hot", "pyacl/capi/build.py:abi"],
     packages=[*find_packages(include=["pyacl", "pyacl.*"]), "pyacl.capi.cdefs"],
 )
