@@ -44,8 +44,8 @@ def run(runs: int, size: int) -> float:
                 pyacl.memcpy_async(result[turn], out[turn], stream)
                 done[turn].record(stream)
         seconds = time.perf_counter() - began
-        for buffer in (*host, *result):
-            buffer.close()
+        for resource in (*host, *result, *done):
+            resource.close()
     return seconds
 
 

@@ -116,8 +116,9 @@ class Call:
         for what, descs in (("input", self.inputs), ("output", self.outputs)):
             for i, desc in enumerate(descs):
                 if -1 in desc.shape and len(desc.shape_range) != len(desc.shape):
-                    raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"{what} {i} has the shape {list(desc.shape)} and ranges "
-                                  f"of {len(desc.shape_range)} dimensions: call aclSetTensorShapeRange")
+                    raise Failure(lib.ACL_ERROR_INVALID_PARAM,
+                                  f"{what} {i} has the shape {list(desc.shape)} and ranges of {len(desc.shape_range)} "
+                                  "dimensions: call aclSetTensorShapeRange")
         made = self.model("the model compiled in this process", constants=True)
         bind.check(made)
         if all(made.difference(m) or m.dynamic != made.dynamic for m in registry.models(self.type)):
