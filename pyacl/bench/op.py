@@ -10,7 +10,7 @@ from typing import Any, Callable, Iterator, Mapping
 
 from ..cli import CommandError
 from . import case as cases
-from . import config, peaks
+from . import config, handle, peaks
 from .case import Case
 from .record import Result
 from .report import add_output_options, check_outputs, deliver
@@ -35,6 +35,7 @@ def add_parser(subparsers: Any) -> None:
                "  pyacl bench op aclnnAdd --shape 1024x1024 --dtype float16 --iters 1000\n"
                "  pyacl bench op aclnnAdd aclnnMul --shape 64x64 --shape 4096 --dtype float16 --dtype float32\n"
                "  pyacl bench op aclnnMatmul --shape self=128x512,mat2=512x64 --set cubeMathType=1\n"
+               "  pyacl bench op --handle Add --shape 1024x1024\n"
                "  pyacl bench op --config ops.yaml --json new.json\n\n"
                "A configuration has the measuring options and a list `ops` of mappings with op, shape, dtype and set;\n"
                "op, shape and dtype may be lists, and every combination is measured.")
@@ -46,6 +47,8 @@ def add_parser(subparsers: Any) -> None:
                         help="float16, bfloat16, int32, ...; by tensor: self=float16,index=int32 (default float32)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
                         help="a scalar or attribute; arrays as 1,2; none for NULL")
+    parser.add_argument("--handle", action="store_true",
+                        help="OPERATOR is a type of the graph engine (Add, MatMulV2): by handle and by description")
     parser.add_argument("--way", nargs="+", choices=WAYS, default=WAYS, help="which launches to compare (default all)")
     parser.add_argument("--config", metavar="FILE", help="a .yaml, .toml or .json file of operators")
     parser.add_argument("--no-check", action="store_true", help="do not compare results with the reference")
@@ -60,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     wanted = list(_wanted(args))
     if not wanted:
         raise CommandError("name an operator, or give a --config file")
-    for name, shape, _, __ in wanted:  # what can be known to be wrong is told before anything runs
+    for name, shape, _, __ in [] if args.handle else wanted:  # what is known to be wrong is told before anything runs
         proto = cases.prototype(name)
         inputs, outputs, ___ = cases.roles(proto)
         cases.assign(shape, [*inputs, *dict.fromkeys(outputs)], "--shape")
@@ -69,6 +72,9 @@ def run(args: argparse.Namespace) -> int:
     with session(args) as bench:
         for name, shape, dtype, values in wanted:
             try:
+                if args.handle:
+                    results += handle.measure(bench, name, shape, dtype, values)
+                    continue
                 results += _measure(bench, cases.build(name, shape, dtype, values), shape, dtype, args)
             except (CommandError, ValueError, TypeError, MemoryError, RuntimeError) as error:
                 failures.append((f"{name} {shape} {dtype}", error))
