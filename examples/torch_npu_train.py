@@ -20,7 +20,7 @@ TOLERANCE = 1e-3
 
 
 def mlp() -> nn.Module:
-    return nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 16), nn.GELU(), nn.Linear(16, 4))
+    return nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 16), nn.Tanh(), nn.Linear(16, 4))
 
 
 def cnn() -> nn.Module:
