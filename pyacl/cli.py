@@ -83,7 +83,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
-    if not issubclass(category, ResourceWarning):  # what a failed command leaves open ends with the process
+    # Not ResourceWarning: what a failed command leaves open ends with the process.
+    if issubclass(category, (UserWarning, RuntimeWarning)):
         print(f"pyacl: {' '.join(str(message).split())}", file=sys.stderr)
 
 
