@@ -13,6 +13,7 @@ Pictures are read by Pillow where it is installed; without it, binary PPM and .n
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=5)
     parser.add_argument("--device", type=int, default=0)
     args = parser.parse_args()
-    labels = open(args.labels, encoding="utf-8").read().splitlines() if args.labels else []
+    labels = Path(args.labels).read_text("utf-8").splitlines() if args.labels else []
     with pyacl.Device(args.device), pyacl.Model.from_file(args.model) as model:
         scores = classify(model, args.picture)
     for place in np.argsort(-scores)[:args.top]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -67,9 +68,36 @@ def light(name: str) -> tuple[Path, np.ndarray]:
     return path, onnx.numpy_helper.to_array(tensor)
 
 
+@contextmanager
+def blocked(stream: Any) -> Iterator[None]:
+    """What is queued on the stream does not run before the end, whatever the emulator's schedule."""
+    import pyacl
+
+    with pyacl.Event(resettable=True) as event:
+        stream.wait(event)  # which nobody has recorded yet
+        try:
+            yield
+        finally:
+            event.record(pyacl.Stream.default())
+            stream.synchronize()
+
+
 def compiled(model: Any, path: Path, **options: Any) -> Path:
     """An ONNX model or file as an .om."""
     pytest.importorskip("onnxruntime")
     from pyacl.emulator.models.compile import Options, compile_file
 
     return Path(compile_file(model, path, Options(**options)))
+
+
+def of_package(package: str, file: str) -> Path:
+    """A network that lies inside an installed package."""
+    import importlib.util
+
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        pytest.skip(f"{package} is not installed")
+    path = Path(spec.origin).parent / file
+    if not path.exists():
+        pytest.skip(f"this {package} has no {file}")
+    return path

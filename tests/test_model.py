@@ -302,21 +302,20 @@ def test_closing_the_model_in_flight_waits(om: Path, stream: Stream) -> None:
 
 
 def test_unloading_in_flight_is_an_error_in_c(model: Model, stream: Stream) -> None:
-    with model.bind([X]) as binding:
+    with model.bind([X]) as binding, models.blocked(stream):
         model.execute_async(binding, stream)
         assert pyacl.lib.aclmdlUnload(model.id) == pyacl.lib.ACL_ERROR_GE_UNLOAD_MODEL
-        stream.synchronize()
 
 
 def test_one_model_on_two_streams(model: Model, stream: Stream) -> None:
     with Stream() as other, model.bind([Tensor.from_numpy(X)], outputs()) as one, \
             model.bind([Tensor.from_numpy(X)], outputs()) as two:
-        model.execute_async(one, stream)
-        with pytest.raises(pyacl.AclError, match="cannot run on .* at the same time"):
-            model.execute_async(two, other)
-        with pytest.raises(pyacl.AclError, match="at the same time"):
-            model.execute(two)
-        stream.synchronize()
+        with models.blocked(stream):
+            model.execute_async(one, stream)
+            with pytest.raises(pyacl.AclError, match="cannot run on .* at the same time"):
+                model.execute_async(two, other)
+            with pytest.raises(pyacl.AclError, match="at the same time"):
+                model.execute(two)
         model.execute_async(two, other)  # the first one is done
         other.synchronize()
 
@@ -335,12 +334,9 @@ def test_two_streams_in_turn_by_an_event(model: Model, stream: Stream) -> None:
 
 
 def test_timeout_of_an_execution(model: Model, stream: Stream) -> None:
-    with pyacl.Event(resettable=True) as event, model.bind([X], [np.empty((4, 8), np.float32), None]) as binding:
-        stream.wait(event)  # which nobody has recorded yet
-        with pytest.raises(TimeoutError):
-            model.execute(binding, stream=stream, config=ExecConfig(stream_sync_timeout=20))
-        event.record(Stream.default())
-        stream.synchronize()
+    with model.bind([X], [np.empty((4, 8), np.float32), None]) as binding, models.blocked(stream), \
+            pytest.raises(TimeoutError):
+        model.execute(binding, stream=stream, config=ExecConfig(stream_sync_timeout=20))
 
 
 def test_an_aborted_execution_does_not_keep_the_model_busy(model: Model) -> None:
@@ -492,3 +488,24 @@ def test_nan(model: Model) -> None:
 def test_zero_rows(model: Model) -> None:
     with pytest.raises(ValueError, match="nothing in it"):
         model(np.empty((0, 64), np.float32))
+
+
+# More real networks, where their packages are installed: openwakeword, silero-vad, rapidocr-onnxruntime.
+
+@pytest.mark.parametrize(("package", "file", "shapes"), [
+    ("openwakeword", "resources/models/hey_jarvis_v0.1.onnx", {}),
+    ("openwakeword", "resources/models/melspectrogram.onnx", {"input": (1, 1280)}),
+    ("silero_vad", "data/silero_vad.onnx", {"input": (1, 512), "state": (2, 1, 128)}),
+    ("rapidocr_onnxruntime", "models/ch_PP-OCRv4_rec_infer.onnx", {"x": (1, 3, 48, 64)}),
+])
+def test_networks_of_other_packages(package: str, file: str, shapes: dict[str, Any], tmp_path: Path) -> None:
+    import onnxruntime
+
+    path = models.of_package(package, file)
+    session = onnxruntime.InferenceSession(str(path))
+    rng = np.random.default_rng(0)
+    with Model.from_file(models.compiled(path, tmp_path / "network.om")) as model:
+        feeds = {t.name: np.asarray(16000) if t.name == "sr" else
+                 rng.random(shapes.get(t.name, t.shape), np.float32) for t in model.inputs}
+        for found, expected in zip(model(*feeds.values()), session.run(None, feeds)):
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)

@@ -240,8 +240,16 @@ def _output_shapes(skeleton: ModelProto, weights: bytes, shapes: Shapes) -> list
     # onnxruntime folds constants, and so knows more.
     runner = session.open_model(inferred, weights)
     sharper = [tuple(d if isinstance(d, int) and d >= 0 else -1 for d in out.shape) for out in runner.get_outputs()]
-    return [tuple(s if a is None or i >= len(a) or a[i] < 0 else a[i] for i, s in enumerate(b))
-            for a, b in zip(found, sharper)]
+    # Neither sees through every If and Loop; what the file declares for its own shapes says at least the rank.
+    declared = [onnx_graph.shape_of(v) or () for v in skeleton.graph.output]
+    return [_sharpest(*shapes) for shapes in zip(found, sharper, declared)]
+
+
+def _sharpest(inferred: Optional[tuple[int, ...]], folded: tuple[int, ...], declared: tuple[int, ...]) -> tuple[int, ...]:
+    """One shape from three, each of which may lack dimensions."""
+    if inferred is not None:
+        return tuple(n if n >= 0 or len(folded) != len(inferred) else f for n, f in zip(inferred, folded or inferred))
+    return folded or declared
 
 
 def _cut(model: ModelProto, nodes: Sequence[str]) -> ModelProto:

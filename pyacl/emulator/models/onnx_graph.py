@@ -106,7 +106,10 @@ def split(model: ModelProto) -> tuple[bytes, bytes]:
     skeleton = onnx.ModelProto()
     skeleton.CopyFrom(model)
     block = bytearray()
+    used = {name for node in skeleton.graph.node for name in node.input}
     for tensor in skeleton.graph.initializer:
+        if tensor.name not in used:  # of an inner graph, or of none: onnxruntime does not let these be replaced
+            continue
         if tensor.data_type == onnx.TensorProto.STRING:
             continue
         raw = tensor.raw_data if tensor.HasField("raw_data") else onnx.numpy_helper.to_array(tensor).tobytes()
