@@ -414,7 +414,7 @@ def test_sizes_of_weights(on: Device) -> None:
 
 def test_a_weight_is_brought_into_its_layout_and_multiplied(on: Device) -> None:
     x, w = np.arange(40, dtype=np.float16).reshape(2, 20) % 7, np.arange(20 * 24, dtype=np.float16).reshape(20, 24) % 5
-    room = Placed(np.zeros(32 * 32, np.float16))  # more than the matrix needs, less than a block too few
+    room = Placed(np.zeros(32 * 32, np.float16))  # more than the matrix needs
     check(lib.aclrtMemcpy(room.pointer, w.nbytes, ffi.from_buffer(w), w.nbytes, lib.ACL_MEMCPY_HOST_TO_DEVICE))
     check(lib.aclInitTensor(room.handle, ffi.new("int64_t[]", [20, 24]), 2, lib.ACL_FLOAT16, NULL, 0, lib.ACL_FORMAT_ND,
                             ffi.new("int64_t[]", [480]), 1, room.pointer))

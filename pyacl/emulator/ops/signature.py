@@ -75,6 +75,8 @@ def _role(operator: str, name: str, constant: bool, page: str, first: bool) -> s
         return "io"
     if "o" in page:
         return page
+    if page == "i" and constant:
+        return "i"
     if re.search(r"([oO]ut(Optional)?|gradInput)$", name):
         return "o"
     if page == "i":
