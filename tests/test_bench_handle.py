@@ -17,7 +17,8 @@ from pyacl.cli import main
 ])
 def test_both_ways_are_measured(tmp_path: Path, operator: str, shape: str, more: list[str]) -> None:
     target = tmp_path / "result.json"
-    arguments = ["bench", "op", "--handle", operator, "--shape", shape, "--iters", "3", "--quiet", "--json", str(target)]
+    arguments = ["bench", "op", "--handle", operator, "--shape", shape, "--iters", "3", "--quiet", "--json",
+                 str(target)]
     assert main([*arguments, *more]) == 0
     data: Any = json.loads(target.read_text())
     names = [r["name"] for r in data["results"]]

@@ -92,6 +92,12 @@ class Bound:
         self._prepare()
         self._late = [i for slot, members in self.slots if slot.value for i in members
                       if self.constants[i] is None and not self.inputs[i].unused]
+        values = {i for slot, members in self.slots if slot.value for i in members}
+        # Constants that are tensors get device memory when it runs; those that are values are in the plan.
+        self._constant_tensors = {i: c for i, c in enumerate(self.constants) if c is not None and i not in values}
+        # Bytes that each buffer must have; 0 for one that is not used.
+        self._needs = [0 if t is None or c is not None else _nbytes(t) for t, c in zip(self.tensors, self.constants)]
+        self._needs += [0 if t is None else _nbytes(t) for t in self.results]
         if plan and not self._late:
             self.plan = self._plan({})
 
@@ -158,28 +164,18 @@ class Bound:
 
         Fails with ACL_ERROR_GE_PARAM_INVALID for a buffer that is too small.
         """
-        given: list[int] = []
-        for i, (signature, buffer) in enumerate(zip(self.inputs, sources)):
-            if signature.unused or self.constants[i] is not None:
-                given.append(0)
-                continue
-            self._check_size("input", i, signature, len(host[i]) if i in host else buffer.size)
-            given.append(0 if i in host else buffer.address)
-        for i, (signature, buffer) in enumerate(zip(self.outputs, targets)):
-            if not signature.unused:
-                self._check_size("output", i, signature, buffer.size)
-            given.append(buffer.address)
-        data = {**{i: c for i, c in enumerate(self.constants) if c is not None}, **host}
-        if data or self._late or self.dynamic:
-            return lambda: self._run_with(given, data, device)
-        return self._run(tuple(given))
-
-    def _check_size(self, what: str, i: int, signature: Signature, size: int) -> None:
-        tensor = _tensor(signature)
-        needed = _nbytes(tensor)
-        if size < needed:
-            raise Failure(lib.ACL_ERROR_GE_PARAM_INVALID, f"{what} {i} of {self.type} has {size} bytes; shape "
-                                                          f"{list(signature.shape)} needs {needed}")
+        for i, (needed, buffer) in enumerate(zip(self._needs, (*sources, *targets))):
+            size = buffer.size if i not in host else len(host[i])
+            if size < needed:
+                what, n = ("input", i) if i < len(self.inputs) else ("output", i - len(self.inputs))
+                shape = (*self.inputs, *self.outputs)[i].shape
+                raise Failure(lib.ACL_ERROR_GE_PARAM_INVALID,
+                              f"{what} {n} of {self.type} has {size} bytes; shape {list(shape)} needs {needed}")
+        given = tuple([b.address for b in sources] + [b.address for b in targets])
+        if self.plan is not None and not host and not self._constant_tensors and not self.dynamic:
+            return self._run(given)
+        data = {**self._constant_tensors, **host}
+        return lambda: self._run_with(list(given), data, device)
 
     def _run(self, given: tuple[int, ...]) -> Run:
         run = self._runs.get(given)
@@ -202,7 +198,6 @@ class Bound:
                 tensor.set(signature.shape, signature.dtype, None, 0, signature.format, None, 0)
         late = {i: self._read(i, given[i], data) for i in self._late}
         plan = self.plan if self.plan is not None and not self.dynamic else self._plan(late)
-        given = list(given)
         borrowed = []
         try:
             for i, content in data.items():
