@@ -25,6 +25,14 @@ def test_every_emulated_operator_has_an_oracle() -> None:
     assert not missing
 
 
+def test_the_table_has_a_row_for_every_declared_operator() -> None:
+    rows = ops.table()
+    assert [r.name for r in rows] == operators()
+    assert sum(r.emulated for r in rows) >= 400
+    assert not [r.name for r in rows if r.emulated and not r.oracle]
+    assert not [r.name for r in rows if not r.emulated and (r.oracle or r.deviations)]
+
+
 def cast(array: Any, dtype: Any) -> Any:
     """To integers towards zero, clamped, NaN to 0, as the device casts."""
     if dtype.kind in "iu" and array.dtype.kind == "f":
@@ -151,3 +159,15 @@ def test_bad_arguments(name: str, npu: None) -> None:
                 problem = refused(operator, bad)
                 assert problem.code == lib.ACLNN_ERR_PARAM_INVALID
                 assert p.name in problem.text
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if ops.find(n).shape is not None])  # type: ignore[union-attr]
+def test_outputs_of_another_shape_are_refused(name: str, npu: None) -> None:
+    operator, _, _, values, _ = prepare(name, 0)
+    for i, p in enumerate(operator.signature.parameters):
+        if p.role == "o" and p.kind == "tensor" and isinstance(values[i], np.ndarray) and values[i].ndim < 8:
+            bad = list(values)
+            bad[i] = np.zeros((*values[i].shape, 2), values[i].dtype)
+            problem = refused(operator, bad)
+            assert problem.code == lib.ACLNN_ERR_PARAM_INVALID
+            assert p.name in problem.text
