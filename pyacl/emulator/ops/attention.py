@@ -12,8 +12,7 @@ from typing import Any, Iterator, Optional
 import numpy as np
 
 from . import rules
-from .registry import define
-from .signature import signature
+from .registry import by_name
 
 Array = Any
 WIDTH = 8  # the last dimension of softmaxMax and softmaxSum
@@ -280,7 +279,8 @@ PLAIN = {"query", "key", "value", "pseShift", "attenMask", "actualSeqLengths", "
 def infer(given: dict[str, Any]) -> Any:
     """Attention of each batch member up to its lengths; with softmaxLseFlag also the log of the exponentials' sums."""
     given = {n.replace("Optional", ""): v for n, v in given.items()}
-    refused = [n for n, v in given.items() if n not in PLAIN and (isinstance(v, (list, tuple)) or rules.is_tensor(v))]
+    refused = [n for n, v in given.items() if n not in (*PLAIN, "outs", "names")
+               and (isinstance(v, (list, tuple)) or rules.is_tensor(v))]
     if refused:
         raise NotImplementedError(f"attention with {', '.join(refused)}")
     keys, values = given["key"], given["value"]
@@ -339,24 +339,17 @@ def infer(given: dict[str, Any]) -> Any:
     return from_bnsd(out, result), lse if given["softmaxLseFlag"] else None
 
 
-def by_name(names: str, function: Any, **rest: Any) -> None:
-    """Versions of an operator, whose parameters differ: `function` gets them by name."""
-    for name in names.split():
-        found = signature(f"aclnn{name}")
-        assert found is not None
-        inputs = [p.name for p in found.inputs]
-        define(name, lambda *values, _inputs=inputs: function(dict(zip(_inputs, values))), workspace=4096, **rest)
-
-
 by_name("FlashAttentionScore FlashAttentionScoreV2 FlashAttentionVarLenScore FlashAttentionVarLenScoreV2", forward,
-        oracle="torch attention", optional="softmaxMaxOut softmaxSumOut softmaxOutOut",
+        oracle="torch attention", workspace=4096, optional="softmaxMaxOut softmaxSumOut softmaxOutOut",
         deviations="pseType 2 and 3, and dropout of packed sequences, are not emulated")
 by_name("FlashAttentionScoreGrad FlashAttentionScoreGradV2 FlashAttentionUnpaddingScoreGrad "
-        "FlashAttentionUnpaddingScoreGradV2", backward, oracle="torch attention, backward", optional="dpseOut",
+        "FlashAttentionUnpaddingScoreGradV2", backward, oracle="torch attention, backward", workspace=4096,
+        optional="dpseOut",
         deviations="pseType 2 and 3, and dropout of packed sequences, are not emulated")
 by_name("PromptFlashAttention PromptFlashAttentionV2 PromptFlashAttentionV3 IncreFlashAttention IncreFlashAttentionV2 "
         "IncreFlashAttentionV3 IncreFlashAttentionV4 FusedInferAttentionScore FusedInferAttentionScoreV2 "
         "FusedInferAttentionScoreV3 FusedInferAttentionScoreV4", infer, oracle="torch attention for inference",
+        workspace=4096,
         optional="pseShift attenMask actualSeqLengths actualSeqLengthsKv deqScale1 quantScale1 deqScale2 quantScale2 "
                  "quantOffset2 antiquantScale antiquantOffset blockTable blocktable queryPaddingSize kvPaddingSize "
                  "dequantScale1 dequantScale2 softmaxLse",

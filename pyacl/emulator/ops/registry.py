@@ -127,8 +127,8 @@ def elementwise(names: str, compute: Callable[..., Any], *, meet: Rule = rules.c
            elementwise=True, inplace=inplace, **rest)
 
 
-def by_name(names: str, compute: Callable[[dict[str, Any]], Any], shape: Optional[Callable[[dict[str, Any]], Any]] = None,
-            **rest: Any) -> None:
+def by_name(names: str, compute: Callable[[dict[str, Any]], Any],
+            shape: Optional[Callable[[dict[str, Any]], Any]] = None, **rest: Any) -> None:
     """`define` for versions of an operator whose parameters differ: functions get the inputs by their names.
 
     `compute` finds the outputs' descriptions under ``"outs"`` and their names under ``"names"``.
