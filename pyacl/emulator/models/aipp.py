@@ -140,7 +140,7 @@ def _planes(p: Parameters, raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32
 
 
 def _one(p: Parameters, b: Batch, raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    picture = _planes(p, raw)
+    picture: npt.NDArray[Any] = _planes(p, raw)
     x, y, w, h = b.crop or (0, 0, p.width, p.height)
     picture = picture[y:y + h, x:x + w]
     if p.csc and picture.shape[2] == 3:

@@ -245,7 +245,8 @@ def _output_shapes(skeleton: ModelProto, weights: bytes, shapes: Shapes) -> list
     return [_sharpest(*shapes) for shapes in zip(found, sharper, declared)]
 
 
-def _sharpest(inferred: Optional[tuple[int, ...]], folded: tuple[int, ...], declared: tuple[int, ...]) -> tuple[int, ...]:
+def _sharpest(inferred: Optional[tuple[int, ...]], folded: tuple[int, ...],
+              declared: tuple[int, ...]) -> tuple[int, ...]:
     """One shape from three, each of which may lack dimensions."""
     if inferred is not None:
         return tuple(n if n >= 0 or len(folded) != len(inferred) else f for n, f in zip(inferred, folded or inferred))

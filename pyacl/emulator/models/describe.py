@@ -10,6 +10,7 @@ import os
 import struct
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Optional, Union
 
 from ...capi import lib
@@ -109,6 +110,7 @@ class ModelInfo:
         return found
 
 
+@lru_cache(maxsize=4096)
 def nbytes(shape: tuple[int, ...], dtype: int) -> int:
     """The bytes of a tensor; 0 if a dimension is unknown."""
     return 0 if any(d < 0 for d in shape) else TensorDesc(dtype, shape, lib.ACL_FORMAT_ND).nbytes

@@ -132,7 +132,7 @@ class Execution:
             shape: Optional[tuple[int, ...]] = tensor.shape
             if gear is not None:
                 shape = output_shape(self.model, i, gear)
-            if self.input_descs is not None or shape is None or any(d < 0 for d in shape):
+            if self.input_descs is not None or shape is None or min(shape, default=0) < 0:
                 shape = None
             if address and shape is not None:
                 self._fits(i, tensor, nbytes(shape, tensor.dtype), size)

@@ -7,8 +7,7 @@ and used again while the same addresses come back.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 _KEPT_BINDINGS = 16
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """Where a tensor is: an address and its shape. Address 0, or an unknown shape, is an output that is returned."""
 
     address: int
