@@ -417,7 +417,7 @@ def _group(given: dict[str, Any], i: int, x: Array, weight: Array) -> Array:
 
 define("AscendQuant AscendQuantV3", ascend_quant, raw=True, optional="offset", shape=quant_shape, oracle="numpy")
 define("AscendAntiQuant", anti_quant, raw=True, optional="offset", oracle="numpy")
-define("Quantize", quantize, optional="zeroPoints", shape=rules.same, oracle="torch.quantize_per_channel")
+define("Quantize", quantize, optional="zeroPoints", shape=rules.same, oracle="torch, with each channel's scale")
 define("FakeQuantPerTensorAffineCachemask", fake_per_tensor, shape=lambda x, *_: (tuple(x.shape),) * 2,
        oracle="torch.fake_quantize_per_tensor_affine")
 define("FakeQuantPerChannelAffineCachemask", fake_per_channel, shape=lambda x, *_: (tuple(x.shape),) * 2,

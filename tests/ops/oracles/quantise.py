@@ -77,7 +77,8 @@ def draw_quantize(d: Draw) -> list[Any]:
 
 
 def quantize(x: Any, scales: Any, zeros: Any, dtype: Any, axis: int) -> Any:
-    return torch.quantize_per_channel(x, scales, zeros, axis % x.ndim, torch.qint8).int_repr()
+    shape = [-1 if i == axis % x.ndim else 1 for i in range(x.ndim)]
+    return rounded(torch.round(x / scales.reshape(shape)) + zeros.reshape(shape))
 
 
 def draw_per_tensor(d: Draw) -> list[Any]:
