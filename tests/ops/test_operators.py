@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch", reason="PyTorch is the oracle")
 
-from pyacl.capi import lib
+from pyacl.capi import lib, operators
 from pyacl.emulator import ops
 from pyacl.emulator.ops.types import DTYPES, F32, PACKED, castable
 
