@@ -28,6 +28,10 @@ def t(array: Any) -> Any:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
+def half(*shape: int) -> Any:
+    return r(*shape, dtype=np.float16)
+
+
 @dataclass
 class Case:
     """An operator with its inputs; `h` ones stay in host memory. `want` gives the outputs from the arrays."""
@@ -268,6 +272,10 @@ CASES = [
          lambda a, n, u: np.float32([1, 6, 1])),
     Case("ScatterNd", [np.int32([[1], [1]]), np.float32([2, 3]), H(3, dtype=np.int32)],
          lambda n, u, s: np.float32([0, 5, 0])),
+    Case("Index", [x, H(1, 0, 1), H(1, 1, 1), i(4, high=3, dtype=np.int64), i(4, high=5, dtype=np.int64)],
+         lambda a, m, s, p, q: t(a)[t(p), :, t(q)].numpy()),
+    Case("IndexPutV2", [np.zeros((3, 4), np.float32), r(2), H(1, 1), H(1, 1), np.int64([0, 2]), np.int64([1, 3])],
+         lambda a, v, m, s, p, q: t(a).index_put((t(p), t(q)), t(v)).numpy()),
     Case("SearchSorted", [np.float32([1, 3, 5]), np.float32([0, 3, 6])], lambda a, v: np.int64([0, 1, 3])),
     Case("Histogram", [np.float32([0.5, 1.5, 1.6, 3])], lambda a: np.float32([1, 2, 0, 1]),
          {"bins": 4, "min": 0.0, "max": 4.0}),
@@ -291,6 +299,12 @@ CASES = [
     Case("Conv2D", [image_hwc, transposed(r(4, 3, 3, 3), 0, 2, 3, 1)], lambda a, w: transposed(
         conv(transposed(a, 0, 3, 1, 2), transposed(w, 0, 3, 1, 2), groups=2), 0, 2, 3, 1),
         {"strides": [1, 1, 1, 1], "pads": [0, 0, 0, 0], "groups": 2, **nhwc}, 1e-5),
+    Case("Conv2DBackpropInputD", [half(4, 6, 3, 3), half(2, 4, 5, 4)], lambda w, g: torch.nn.grad.conv2d_input(
+        (2, 6, 9, 8), t(w).float(), t(g).float(), 2, 1).numpy().astype(np.float16),
+        {"input_size": [2, 6, 9, 8], "strides": [1, 1, 2, 2], "pads": [1, 1, 1, 1], **nchw}, 2e-3),
+    Case("Conv2DBackpropFilterD", [half(2, 6, 9, 8), half(2, 4, 5, 4)], lambda a, g: torch.nn.grad.conv2d_weight(
+        t(a).float(), (4, 6, 3, 3), t(g).float(), 2, 1).numpy(),
+        {"filter_size": [4, 6, 3, 3], "strides": [1, 1, 2, 2], "pads": [1, 1, 1, 1], **nchw}, 2e-3),
     Case("AvgPoolV2", [image], torched(lambda a: F.avg_pool2d(a, 3, 2, 1, count_include_pad=False)),
          {"ksize": [1, 1, 3, 3], "strides": [1, 1, 2, 2], "pads": [1, 1, 1, 1]}),
     Case("AvgPool", [image_hwc], lambda a: transposed(
@@ -313,7 +327,7 @@ CASES = [
 
 # Types whose results are not compared element by element above.
 APART = {"NonZero", "Where", "MaskedSelect", "Unique", "StatelessRandomUniformV2", "StatelessRandomNormalV2",
-         "Conv2DTranspose", "GeluGrad", "SwishGrad", "InstanceNorm"}
+         "Multinomial", "Conv2DTranspose", "GeluGrad", "SwishGrad", "InstanceNorm", "DequantSwigluQuant"}
 
 
 def run(case: Case) -> tuple[Any, list[Any]]:
@@ -339,3 +353,51 @@ def test_against_oracle(device: Any, case: Case) -> None:
 
 def test_every_type_is_tested() -> None:
     assert set(ge.types()) == {case.type for case in CASES} | APART
+
+
+def test_shapes_that_follow_from_the_data(device: Any) -> None:
+    data = np.float32([[0, 3, 0], [5, 0, 3]])
+    for type, inputs, shape, dtype, want in (
+            ("NonZero", [data], (6, 2), np.int64, np.argwhere(data)),
+            ("Where", [data], (6, 2), np.int64, np.argwhere(data)),
+            ("MaskedSelect", [data, data > 0], (6,), np.float32, data[data > 0])):
+        out = pyacl.Tensor.zeros(shape, dtype)
+        found, = pyacl.op(type, [pyacl.Tensor.from_numpy(a) for a in inputs], [out])
+        np.testing.assert_array_equal(found.numpy(), want)
+    values, positions = pyacl.Tensor.zeros((6,)), pyacl.Tensor.zeros((6,), np.int32)
+    found, places = pyacl.op("Unique", [pyacl.Tensor.from_numpy(data.reshape(-1))], [values, positions])
+    np.testing.assert_array_equal(found.numpy(), [0, 3, 5])
+    np.testing.assert_array_equal(places.numpy(), [0, 1, 0, 2, 0, 1])
+
+
+def test_random_numbers_follow_from_key_and_counter(device: Any) -> None:
+    def draw(type: str, key: int, counter: int) -> Any:
+        out = pyacl.Tensor.empty((20000,))
+        pyacl.op(type, [np.int64([20000]), np.uint64([key]), np.uint64([counter, 0]), np.int32(1)], [out])
+        pyacl.Stream.default().synchronize()
+        return out.numpy()
+
+    uniform, normal = draw("StatelessRandomUniformV2", 7, 0), draw("StatelessRandomNormalV2", 7, 0)
+    assert 0 <= uniform.min() < 0.01
+    assert 0.99 < uniform.max() < 1
+    assert abs(uniform.mean() - 0.5) < 0.01
+    assert abs(normal.mean()) < 0.03
+    assert abs(normal.std() - 1) < 0.03
+    np.testing.assert_array_equal(uniform, draw("StatelessRandomUniformV2", 7, 0))
+    assert (uniform != draw("StatelessRandomUniformV2", 8, 0)).any()
+    assert (uniform != draw("StatelessRandomUniformV2", 7, 9)).any()
+
+
+def test_multinomial_draws_as_often_as_the_weights_say(device: Any) -> None:
+    out = pyacl.Tensor.zeros((1, 20000), np.int64)
+    logits = pyacl.Tensor.from_numpy(np.log(np.float32([[1, 3, 4]])))
+    pyacl.op("Multinomial", [logits, np.int32(20000)], [out], {"seed": 5})
+    pyacl.Stream.default().synchronize()
+    share = np.bincount(out.numpy()[0], minlength=3) / 20000
+    np.testing.assert_allclose(share, [1 / 8, 3 / 8, 4 / 8], atol=0.015)
+
+
+def test_types_of_an_operator() -> None:
+    assert ge.types_of("aclnnAdd") == ["Add", "AddV2", "Axpy", "BiasAdd"]
+    assert "MatMulV2" in ge.types_of("aclnnMatmul")
+    assert len(ge.types()) > 230

@@ -65,8 +65,9 @@ class GeOperator:
     """A type: its declaration, and the aclnn operator behind it with a function that gives its arguments."""
 
     def __init__(self, type: str, declaration: str, operator: Callable[[], Operator], arguments: Callable[..., Any],
-                 mixed: bool, shape: Optional[Callable[..., Any]] = None) -> None:
+                 mixed: bool, shape: Optional[Callable[..., Any]] = None, aclnn: str = "") -> None:
         self.type = type
+        self.aclnn = aclnn  # the aclnn operator's name; "" for a function of its own
         self.declaration = declaration
         self.inputs, self.outputs, self.attributes = _parse(declaration)
         self.operator = operator
@@ -239,7 +240,7 @@ def ge(types: str, operator: str, arguments: Callable[..., Any], mixed: bool = F
     """
     for type in types.split():
         _operators[type] = GeOperator(type, _declarations()[1][type], lambda: _aclnn(operator, loose), arguments, mixed,
-                                      shape)
+                                      shape, operator)
 
 
 @cache
@@ -255,10 +256,23 @@ def _aclnn(name: str, loose: bool) -> Operator:
         made.result = None
     parameters = found.signature.parameters
     changed = [p for p in parameters if p.role == "io"]
+    if changed:
+        made.compute = _on_copies(found.compute, [i for i, p in enumerate(found.signature.inputs) if p in changed])
+        made.takes_out = False
     made.declared = Signature(name, tuple(
         [_Parameter(p.name, p.kind, "i" if p in changed else p.role, frozenset(), True) for p in parameters]
         + [_Parameter(p.name + "Out", p.kind, "o", frozenset(), True) for p in changed]))
     return made
+
+
+def _on_copies(compute: Callable[..., Any], changed: list[int]) -> Callable[..., Any]:
+    """A function that changes its inputs in place as one that returns them changed."""
+    def apart(*inputs: Any) -> Any:
+        copies = [np.array(v) if i in changed else v for i, v in enumerate(inputs)]
+        found = compute(*copies)
+        return tuple(copies[i] for i in changed) if found is None else found
+
+    return apart
 
 
 def ge_compute(types: str, compute: Callable[..., Any], parameters: str, arguments: Callable[..., Any],
@@ -314,6 +328,12 @@ def types() -> list[str]:
     """All emulated types."""
     load()
     return sorted(_operators)
+
+
+def types_of(name: str) -> list[str]:
+    """The types that the aclnn operator `name` computes."""
+    load()
+    return sorted(o.type for o in _operators.values() if o.aclnn == name)
 
 
 def tensor(dtype: int, shape: tuple[int, ...], format: int) -> Tensor:

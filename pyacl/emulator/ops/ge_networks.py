@@ -8,7 +8,7 @@ import numpy as np
 
 from ...capi import lib
 from . import rules
-from .ge import Use, ge, ge_compute
+from .ge import Use, View, ge, ge_compute
 from .ge_layout import image, pads_of, pair
 from .ge_table import ints
 from .tensor import Tensor
@@ -107,6 +107,21 @@ ge("Conv2DTranspose", "aclnnConvolution",
        (image(x, data_format), image(filter, _layout(filter, data_format)), bias, pair(strides, data_format),
         pads_of(pads), pair(dilations, data_format), True, pair(output_padding, data_format), groups, 0),
        outputs=(image(y, data_format),)), mixed=True, loose=True)
+ge("Conv2DBackpropInputD", "aclnnConvolutionBackward",
+   lambda filter, out_backprop, y, input_size, strides, pads, dilations, groups, data_format: Use(
+       (image(out_backprop, data_format), View(filter, image_size(input_size, data_format), (0,) * 4),
+        image(filter, _layout(filter, data_format)), None, pair(strides, data_format), pads_of(pads),
+        pair(dilations, data_format), False, (0, 0), groups, (True, False, False), 0),
+       outputs=(image(y, data_format), None, None)), mixed=True, loose=True)
+ge("Conv2DBackpropFilterD", "aclnnConvolutionBackward",
+   lambda x, out_backprop, y, filter_size, strides, pads, dilations, groups, data_format: Use(
+       (image(out_backprop, data_format), image(x, data_format),
+        View(x, image_size(filter_size, data_format), (0,) * 4), None, pair(strides, data_format), pads_of(pads),
+        pair(dilations, data_format), False, (0, 0), groups, (False, True, False), 0), outputs=(None, image(y, data_format), None)), mixed=True, loose=True)
+ge("DequantSwigluQuant", "aclnnDequantSwigluQuant",
+   lambda x, weight_scale, activation_scale, bias, quant_scale, quant_offset, group_index, activate_left, quant_mode: (
+       x, weight_scale, activation_scale, bias, quant_scale, quant_offset, group_index, activate_left, quant_mode),
+   mixed=True, loose=True)
 ge("AvgPoolV2", "aclnnAvgPool2d",
    lambda x, y, ksize, strides, padding_mode, pads, data_format, global_pooling, ceil_mode, exclusive, divisor_override:
    Use((image(x, data_format), *window(x, ksize, strides, padding_mode, pads, data_format, global_pooling), ceil_mode,
@@ -123,6 +138,11 @@ ge("MaxPool", "aclnnMaxPool", lambda x, y, ksize, strides, padding, data_format:
 ge("ResizeNearestNeighborV2", "aclnnUpsampleNearest2d", lambda x, size: (x, ints(size)), loose=True)
 ge("ResizeBilinearV2", "aclnnUpsampleBilinear2d", lambda x, size, align_corners: (
     x, ints(size), align_corners, 0.0, 0.0), loose=True)
+
+
+def image_size(size: tuple[int, ...], layout: str) -> tuple[int, ...]:
+    """Sizes in the order NCHW."""
+    return tuple(size[layout.index(c)] for c in "NCHW")
 
 
 def _layout(filter: Tensor, data_format: str) -> str:

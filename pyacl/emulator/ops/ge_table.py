@@ -439,6 +439,21 @@ for _type, _kind in (("StatelessRandomUniformV2", "uniform"), ("StatelessRandomN
                lambda shape, key, counter: (ints(shape), number(key), tuple(c & (1 << 64) - 1 for c in ints(counter))),
                shape=lambda shape, key, counter: shape, mixed=True)
 
+
+
+def multinomial(logits: Any, count: int, seed: int, offset: int) -> Any:
+    """Samples from the distributions of which `logits` are the logarithms."""
+    weights = np.exp(logits - logits.max(-1, keepdims=True)).astype(np.float64)
+    bounds = np.cumsum(weights, -1) / weights.sum(-1, keepdims=True)
+    draws = np.random.Generator(np.random.Philox(key=[seed & (1 << 64) - 1, offset & (1 << 64) - 1])).random(
+        (logits.shape[0], count))
+    return np.minimum((draws[..., None] >= bounds[:, None]).sum(-1), logits.shape[-1] - 1)
+
+
+ge_compute("Multinomial", multinomial, "tensor plain plain plain -> tensor",
+           lambda logits, num_samples, seed, seed2: (logits, number(num_samples), seed, seed2), mixed=True,
+           shape=lambda logits, count, seed, offset: (logits.shape[0], count))
+
 # Picking and placing
 
 ge("GatherV2", "aclnnIndexSelect", lambda x, indices, axis, y: gathered(x, indices, number(axis), y), loose=True,
@@ -493,6 +508,18 @@ ge_compute("ScatterNd", lambda index, x, shape: by_index(np.zeros(shape, x.dtype
            shape=lambda index, x, shape: shape, mixed=True)
 ge("ScatterElements", "aclnnScatter", lambda data, indices, updates, axis, reduction: (
     data, axis, indices, updates, {"none": 0, "add": 1, "mul": 2}[reduction]), loose=True, mixed=True)
+ge("Index", "aclnnIndex", lambda x, indexed_sizes, indices: (x, by_dimension(indexed_sizes, indices)), loose=True,
+   mixed=True)
+ge("IndexPutV2", "aclnnIndexPutImpl", lambda x, value, indexed_sizes, indices, accumulate: (
+    x, by_dimension(indexed_sizes, indices), value, accumulate, False), loose=True, mixed=True)
+
+
+def by_dimension(mask: Any, indices: list[Any]) -> list[Any]:
+    """The index of each dimension, None for one that is not indexed; `mask` says which are."""
+    given = iter(indices)
+    return [next(given, None) if indexed else None for indexed in ints(mask)]
+
+
 ge("SearchSorted", "aclnnSearchSorted",
    lambda sorted_sequence, values, sorter, dtype, right: (
        sorted_sequence, values, dtype == lib.ACL_INT32, right, sorter), loose=True, mixed=True)
