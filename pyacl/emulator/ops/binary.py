@@ -128,6 +128,24 @@ def complex_result(real: Any, _: Any) -> Any:
     return C128 if real.dtype == F64 else C64
 
 
+def aligned(x: Any, part: Any, dim: int) -> Any:
+    """`part` with its first dimension at `dim` of x."""
+    return part.reshape(*part.shape, *[1] * (x.ndim - rules.axis(dim, x.ndim) - part.ndim))
+
+
+def scale(x: Any, factor: Any, bias: Any, dim: int, count: int, from_blob: bool) -> Any:
+    found = x * aligned(x, factor, dim)
+    return found if bias is None else found + aligned(x, bias, dim)
+
+
+def check_scale(x: Any, factor: Any, bias: Any, dim: int, count: int, from_blob: bool) -> None:
+    first = rules.axis(dim, x.ndim)
+    length = (x.ndim - first if count == -1 else count) if from_blob else factor.ndim
+    want = tuple(x.shape[first:first + length])
+    if tuple(factor.shape) != want or bias is not None and tuple(bias.shape) != want:
+        rules.reject(f"scale of shape {list(factor.shape)}, or bias, is not {list(want)}, x's dimensions from {dim} on")
+
+
 def fold(function: Any) -> Any:
     """A list of tensors combined one after the other."""
     def compute(tensors: list[Any]) -> Any:
@@ -205,3 +223,5 @@ family(define, (
     ("MinN", fold(np.minimum), "torch.minimum of a list"),
 ), shape=list_shape, result=rules.common, meet=rules.common)
 define("Equal", equal, shape=lambda *_: (1,), result=rules.boolean, meet=rules.common, oracle="torch.equal")
+define("Scale", scale, shape=rules.same, result=rules.first, check=check_scale, optional="bias",
+       oracle="torch.mul and torch.add")

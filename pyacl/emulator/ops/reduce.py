@@ -275,6 +275,13 @@ def cumulative_check(x: Any, dim: Any, *_: Any) -> None:
     axis(int(dim), x.ndim)
 
 
+def exp_segsum(x: Any) -> Any:
+    """exp of the sums over i+1..j of the last dimension, 0 above the diagonal."""
+    n = x.shape[-1]
+    sums = np.cumsum(np.where(np.tri(n, k=-1, dtype=bool), x[..., None], x.dtype.type(0)), axis=-2)
+    return np.where(np.tri(n, dtype=bool), np.exp(sums), x.dtype.type(0))
+
+
 def trace(x: Any) -> Any:
     return np.trace(x, dtype=np.int64 if x.dtype.kind in "iub" else x.dtype)
 
@@ -353,3 +360,5 @@ family(define, (
     ("Cummin", cumulative_extreme(np.minimum), "torch.cummin"),
 ), shape=twice(rules.same), result=value_and_index, check=cumulative_check, workspace=WORKSPACE)
 define("Trace", trace, shape=rules.scalar, result=rules.summed, check=two_dims, oracle="torch.trace")
+define("ExpSegsum", exp_segsum, shape=lambda x: (*x.shape, x.shape[-1]), result=rules.first, workspace=WORKSPACE,
+       oracle="torch.cumsum of masked tensors")

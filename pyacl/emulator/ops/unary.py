@@ -8,7 +8,7 @@ import numpy as np
 
 from . import rules, special
 from .registry import define, elementwise, family
-from .types import C64, C128, COMPLEXES, F32, F64
+from .types import C64, C128, COMPLEXES, F32, F64, U8
 
 
 def rsqrt(x: Any, out: Any = None) -> Any:
@@ -97,6 +97,28 @@ def magnitude(x: Any, *_: Any) -> Any:
     return real_type(x) if x.dtype in COMPLEXES else x.dtype
 
 
+def sign_bits_pack(x: Any, size: int) -> Any:
+    """A bit for each element, 1 where it is not negative, eight a byte, the first in the lowest; 0 fills up."""
+    return np.packbits(x >= 0, bitorder="little").reshape(size, -1)
+
+
+def pack_shape(x: Any, size: int) -> Any:
+    count = -(-x.size // 8)
+    if x.ndim != 1 or size <= 0 or count % size:
+        rules.reject(f"self has {x.ndim} dimensions, not 1, or its {count} bytes do not divide by size {size}")
+    return (size, count // size)
+
+
+def sign_bits_unpack(x: Any, size: int, dtype: Any) -> Any:
+    return np.where(np.unpackbits(x, bitorder="little"), 1, -1).astype(dtype).reshape(size, -1)
+
+
+def unpack_shape(x: Any, size: int, dtype: Any) -> Any:
+    if x.ndim != 1 or size <= 0 or 8 * x.size % size:
+        rules.reject(f"self has {x.ndim} dimensions, not 1, or its {8 * x.size} bits do not divide by size {size}")
+    return (size, 8 * x.size // size)
+
+
 # Integers and bool become float32.
 family(elementwise, (
     ("Sin", np.sin, "torch.sin"), ("Cos", np.cos, "torch.cos"), ("Tan", np.tan, "torch.tan"),
@@ -134,3 +156,7 @@ family(elementwise, (
     ("IsInf", np.isinf, "torch.isinf"), ("IsPosInf", np.isposinf, "torch.isposinf"),
     ("IsNegInf", np.isneginf, "torch.isneginf"), ("Signbit", np.signbit, "torch.signbit"),
 ), result=rules.boolean)
+
+define("SignBitsPack", sign_bits_pack, shape=pack_shape, result=lambda *_: U8, exact=True, oracle="bit by bit")
+define("SignBitsUnpack", sign_bits_unpack, shape=unpack_shape, result=lambda x, size, dtype: dtype, exact=True,
+       oracle="bit by bit")

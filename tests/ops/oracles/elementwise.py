@@ -87,7 +87,35 @@ def pairwise_magnitudes(d: Draw) -> list[Any]:
     return [d.array(shape, dtype, 0, 4), d.array(shape, dtype)]
 
 
+def scales(d: Draw) -> list[Any]:
+    x = d.array((2, 3, 4, 5), d.dtype("f32 f16", 0, 1))
+    dim, length, blob = d.choice([0, 1, 2, -2]), d.integer(1, 2), d.flag()
+    first = dim % 4
+    part = x.shape[first:first + length]
+    return [x, d.array(part, x.dtype), d.array(part, x.dtype) if d.flag() else None, dim, length, blob]
+
+
+def scale(x: Any, factor: Any, bias: Any, dim: int, count: int, blob: bool) -> Any:
+    view = [1] * (dim % 4) + list(factor.shape) + [1] * (4 - dim % 4 - factor.dim())
+    found = x * factor.view(view)
+    return found if bias is None else found + bias.view(view)
+
+
+def pack(x: Any, size: int) -> Any:
+    values = [1 if v >= 0 else 0 for v in x.tolist()] + [0] * (-len(x) % 8)
+    found = [sum(bit << i for i, bit in enumerate(values[k:k + 8])) for k in range(0, len(values), 8)]
+    return torch.tensor(found, dtype=torch.uint8).reshape(size, -1)
+
+
+def unpack(x: Any, size: int, dtype: Any) -> Any:
+    found = [1 if byte >> i & 1 else -1 for byte in x.tolist() for i in range(8)]
+    return torch.tensor(found).to(dtype).reshape(size, -1)
+
+
 ORACLES = {
+    "Scale": Oracle(scale, scales, atol=1e-5),
+    "SignBitsPack": Oracle(pack, lambda d: [d.array((d.choice([14, 16, 9]),), d.dtype("f32 f16")), 2]),
+    "SignBitsUnpack": Oracle(unpack, lambda d: [d.array((4,), np.uint8, 0, 255), 2, DTYPES[d.choice(["f32", "f16"])]]),
     "torch.asin": Oracle(torch.asin, elementwise(-1, 1)),
     "torch.acos": Oracle(torch.acos, elementwise(-1, 1)),
     "torch.atanh": Oracle(torch.atanh, elementwise(-0.9, 0.9)),

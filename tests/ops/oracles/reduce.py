@@ -137,7 +137,15 @@ def zeros_and_ones(d: Draw) -> list[Any]:
     return over(d, low=0, high=1)
 
 
+def exp_segsum(x: Any) -> Any:
+    n = x.shape[-1]
+    below = torch.ones(n, n, dtype=torch.bool).tril(-1)
+    sums = x[..., None].expand(*x.shape, n).masked_fill(~below, 0).cumsum(-2)
+    return sums.masked_fill(~torch.ones(n, n, dtype=torch.bool).tril(), -torch.inf).exp()
+
+
 ORACLES = {
+    "ExpSegsum": Oracle(exp_segsum, lambda d: [d.array(d.shape(3, 4), d.dtype("f32 f16"), -1, 1)], atol=1e-5),
     "ReduceSum": Oracle(typed(lambda x, dims, keep: torch.sum(x, every(x, dims), keep, dtype=x.dtype)),
                         with_dtype(NUMBERS, 1), rtol=1e-4, atol=1e-5),
     "Mean": Oracle(typed(lambda x, dims, keep: torch.mean(x, every(x, dims), keep)), with_dtype(FLOATS + " f64", 1),
