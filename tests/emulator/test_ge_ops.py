@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import pyacl
+from pyacl.emulator import ops
 from pyacl.emulator.ops import ge
 
 F = torch.nn.functional
@@ -401,3 +402,9 @@ def test_types_of_an_operator() -> None:
     assert ge.types_of("aclnnAdd") == ["Add", "AddV2", "Axpy", "BiasAdd"]
     assert "MatMulV2" in ge.types_of("aclnnMatmul")
     assert len(ge.types()) > 230
+
+
+def test_the_table_of_operators_has_the_types() -> None:
+    row = next(row for row in ops.table() if row.name == "aclnnReduceSum")
+    assert row.ge == ("ReduceSum: x, axes! -> y; keep_dims: bool = False; noop_with_empty_axes: bool = True",
+                      "ReduceSumD: x -> y; axes: list_int; keep_dims: bool = False")

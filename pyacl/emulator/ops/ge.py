@@ -75,6 +75,10 @@ class GeOperator:
         self._arguments = arguments
         self._shape = shape
 
+    def __str__(self) -> str:
+        """The type with its inputs, outputs and attributes: ``ReduceSumD: x -> y; axes: list_int``."""
+        return f"{self.type}: " + re.sub(r":\d+", "", self.declaration)
+
     def attribute_values(self, given: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
         """All attributes' values; fails with ACL_ERROR_OP_ATTR_NOT_MATCH for a wrong, unknown or missing one."""
         known = {a.name: a for a in self.attributes}
@@ -224,6 +228,7 @@ def _attribute(text: str) -> Attribute:
 # The table
 
 _operators: dict[str, GeOperator] = {}
+_by_aclnn: dict[str, list[str]] = {}
 _lock = threading.RLock()
 _loaded = False
 
@@ -333,7 +338,10 @@ def types() -> list[str]:
 def types_of(name: str) -> list[str]:
     """The types that the aclnn operator `name` computes."""
     load()
-    return sorted(o.type for o in _operators.values() if o.aclnn == name)
+    if not _by_aclnn:
+        for operator in _operators.values():
+            _by_aclnn.setdefault(operator.aclnn, []).append(operator.type)
+    return sorted(_by_aclnn.get(name, ()))
 
 
 def tensor(dtype: int, shape: tuple[int, ...], format: int) -> Tensor:

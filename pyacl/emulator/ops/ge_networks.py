@@ -117,7 +117,8 @@ ge("Conv2DBackpropFilterD", "aclnnConvolutionBackward",
    lambda x, out_backprop, y, filter_size, strides, pads, dilations, groups, data_format: Use(
        (image(out_backprop, data_format), image(x, data_format),
         View(x, image_size(filter_size, data_format), (0,) * 4), None, pair(strides, data_format), pads_of(pads),
-        pair(dilations, data_format), False, (0, 0), groups, (False, True, False), 0), outputs=(None, image(y, data_format), None)), mixed=True, loose=True)
+        pair(dilations, data_format), False, (0, 0), groups, (False, True, False), 0),
+       outputs=(None, image(y, data_format), None)), mixed=True, loose=True)
 ge("DequantSwigluQuant", "aclnnDequantSwigluQuant",
    lambda x, weight_scale, activation_scale, bias, quant_scale, quant_offset, group_index, activate_left, quant_mode: (
        x, weight_scale, activation_scale, bias, quant_scale, quant_offset, group_index, activate_left, quant_mode),
