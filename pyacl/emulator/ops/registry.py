@@ -187,7 +187,11 @@ def op(name: str, **rules: Any) -> Callable[[Callable[..., Any]], Callable[..., 
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one declared operator; `oracle` is empty where it is not emulated."""
+    """What is known of one declared operator; `oracle` is empty where it is not emulated.
+
+    `ge` are the single operators by graph-engine type that the same function computes, with inputs, outputs and
+    attributes.
+    """
 
     name: str
     prototype: str
@@ -195,14 +199,18 @@ class Row:
     dtypes: str
     oracle: str
     deviations: str
+    ge: tuple[str, ...] = ()
 
 
 def table() -> list[Row]:
     """One row for every declared operator, by name."""
+    from . import ge
+
     rows = []
     for name in cdefs.operators():
         found = find(name)
         dtypes = " ".join(dict.fromkeys(" ".join(found.dtypes.values()).split())) if found and found.dtypes else ""
         rows.append(Row(name, str(cdefs.operator(name)), found is not None, dtypes or documented_dtypes(name),
-                        found.oracle if found else "", found.deviations if found else ""))
+                        found.oracle if found else "", found.deviations if found else "",
+                        tuple(str(ge.find(type)) for type in ge.types_of(name))))
     return rows
