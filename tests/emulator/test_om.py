@@ -213,3 +213,25 @@ def test_thousand_mutations(small: bytes, source: str) -> None:
         tracemalloc.stop()
     assert codes <= LOAD_ERRORS | {0}
     assert len(codes) == 4  # the mutations reached every kind of failure
+
+
+def test_loading_mutations(small: bytes, device: pyacl.Device) -> None:
+    """Through the C function: what does not load fails with a documented code, and what loads runs."""
+    device.set_current()
+    rng = random.Random("load")
+    documented = LOAD_ERRORS | {0, pyacl.lib.ACL_ERROR_GE_EXEC_LOAD_WEIGHT_PARTITION_FAILED}
+    out = pyacl.ffi.new("uint32_t *")
+    for _ in range(300):
+        mutated = _mutated(small, rng)
+        code = pyacl.lib.aclmdlLoadFromMem(mutated, len(mutated), out)
+        assert code in documented, pyacl.ffi.string(pyacl.lib.aclGetRecentErrMsg())
+        if code == 0:
+            assert pyacl.lib.aclmdlUnload(out[0]) == 0
+    pyacl.lib.aclGetRecentErrMsg()
+
+
+def test_a_damaged_graph_is_not_run(small: bytes, device: pyacl.Device) -> None:
+    device.set_current()
+    at = small.rindex(b"MatMul")
+    with pytest.raises(pyacl.AclError, match="is damaged"):
+        pyacl.Model.from_bytes(small[:at] + b"MaxMul" + small[at + 6:])

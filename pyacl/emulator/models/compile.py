@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Optional, Sequence, Union
 
 from ...capi import lib
 from ..failure import Failure
-from . import container, describe, modeldef, onnx_graph, session
+from . import container, describe, modeldef, onnx_graph, session, sources
 from .describe import AIPP_INPUT, GEAR_INPUT, Gears, TensorInfo
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ def compile_model(model: Union[str, os.PathLike[str], ModelProto], options: Opti
         for value in onnx_graph.real_inputs(skeleton.graph):
             onnx_graph.set_shape(value, shapes[value.name])
         del skeleton.graph.value_info[:]
+    graph = skeleton.SerializeToString()
+    attributes[sources.GRAPH_DIGEST] = sources.digest(graph).hex()
     definition = _definition(name, skeleton, inputs, outputs, gears, layout, attributes, aipp)
     return container.build(name, [
         (container.INOUT_INFO, describe.encode_records(inputs, outputs, gears)),
@@ -97,7 +99,7 @@ def compile_model(model: Union[str, os.PathLike[str], ModelProto], options: Opti
         (container.WEIGHTS_DATA, weights),
         (container.TBE_KERNELS, b""),
         (container.TASK_INFO, b""),
-        (container.ONNX_GRAPH, skeleton.SerializeToString()),
+        (container.ONNX_GRAPH, graph),
     ], operators=len(skeleton.graph.node))
 
 

@@ -133,8 +133,8 @@ def of_container(parsed: Container) -> ModelInfo:
         raise Failure(lib.ACL_ERROR_GE_FAILURE, f"the .om has no model definition: {what}")
     try:
         return _describe(parsed, modeldef.parse(raw))
-    except (wire.WireError, struct.error, OverflowError) as error:
-        raise Failure(lib.ACL_ERROR_GE_FAILURE, f"the model definition cannot be decoded: {error}") from None
+    except (struct.error, OverflowError) as error:
+        raise wire.WireError(str(error)) from None
 
 
 def _describe(parsed: Container, definition: ModelDef) -> ModelInfo:

@@ -28,6 +28,10 @@ class Runner(Protocol):
     def run(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> list[Optional[np.ndarray]]: ...
 
 
+# Model attribute with the digest of the graph that the emulator's compiler put into the file.
+GRAPH_DIGEST = "_pyacl_graph_digest"
+
+
 def digest(data: Any) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
@@ -62,6 +66,8 @@ def find(info: ModelInfo, data: Any, path: Optional[str]) -> Runner:
             return _through_onnx(info, paired)
     graph = info.container.find(container.ONNX_GRAPH)
     if graph is not None:
+        if info.definition.attributes.get(GRAPH_DIGEST) != digest(graph).hex():
+            raise Failure(lib.ACL_ERROR_GE_FAILURE, f"the graph of {info.name} is damaged: compile the model again")
         weights = info.container.find(container.WEIGHTS_DATA)
         return session.OnnxRunner(session.open_model(graph, b"" if weights is None else weights))
     source = _on_disk(info, path)

@@ -9,11 +9,17 @@ from __future__ import annotations
 import struct
 from typing import Any, Iterator, Union
 
+from ...capi import lib
+from ..failure import Failure
+
 Value = Union[int, memoryview]
 
 
-class WireError(ValueError):
-    """The bytes are not a protobuf message."""
+class WireError(Failure):
+    """The bytes are not the message that they should be: 500002."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(lib.ACL_ERROR_GE_FAILURE, f"the model definition cannot be decoded: {text}")
 
 
 def varint(data: memoryview, position: int) -> tuple[int, int]:
