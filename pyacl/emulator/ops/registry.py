@@ -179,7 +179,7 @@ def op(name: str, **rules: Any) -> Callable[[Callable[..., Any]], Callable[..., 
     """
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         load()
-        _operators[name] = Operator(name, function, **{"raw": True, **rules})
+        _operators[name] = Operator(name, function, **{"raw": True, "oracle": "its author's", **rules})
         return function
 
     return decorate
