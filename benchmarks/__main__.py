@@ -62,7 +62,7 @@ def _spawn(part: str, rounds: int) -> Any:
 
 def _child(args: argparse.Namespace) -> int:
     if args.child == "import":
-        result: Any = imports(max(5, args.rounds // 15))
+        result: Any = imports(max(2, args.rounds // 15))
     elif args.child == "emulator":
         result = emulator.main(args.rounds)
     else:
