@@ -30,7 +30,7 @@ class Candidate:
         return took / number
 
 
-def side_by_side(candidates: Mapping[str, Candidate], number: int = 200, rounds: int = 300,
+def side_by_side(candidates: Mapping[str, Candidate], number: int = 100, rounds: int = 300,
                  overhead: bool = True) -> dict[str, list[float]]:
     """Nanoseconds per call of every candidate, one sample a round; the empty loop's time is taken off.
 

@@ -18,9 +18,9 @@ from __future__ import annotations
 import os
 from typing import Any, Optional
 
-# Calls that may follow each other on one stream before its queue could be full. An operator may queue several tasks,
-# and the smallest queue of the supported chips takes 1024.
-LIMIT = 256
+# Calls that may follow each other on one stream before its queue could be full: a stream has room for 1024 tasks, and an
+# operator may queue several.
+LIMIT = 128
 
 QUEUEING = (
     "launch", "aclrtRecordEvent", "aclrtRecordEventWithFlag", "aclrtStreamWaitEvent", "aclrtStreamWaitEventWithFlag",
