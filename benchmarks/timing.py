@@ -22,29 +22,35 @@ class Candidate:
     def __post_init__(self) -> None:
         self._timer = timeit.Timer(self.statement, globals=dict(self.names))
 
-    def time(self, number: int) -> float:
-        """Nanoseconds per call; `after` (a synchronise, say) is not timed."""
-        took = self.run(number) if self.run else self._timer.timeit(number) * 1e9
-        if self.after:
-            self.after()
-        return took / number
+    def time(self, number: int, repeats: int = 1) -> float:
+        """Nanoseconds per call; `after` (a synchronise, say) follows every `number` calls and is not timed."""
+        took = 0.0
+        for _ in range(repeats):
+            took += self.run(number) if self.run else self._timer.timeit(number) * 1e9
+            if self.after:
+                self.after()
+        return took / number / repeats
 
 
 def side_by_side(candidates: Mapping[str, Candidate], number: int = 100, rounds: int = 300,
                  overhead: bool = True) -> dict[str, list[float]]:
     """Nanoseconds per call of every candidate, one sample a round; the empty loop's time is taken off.
 
-    `number` calls make a sample. It stays below the number of calls after which a stream counts as full.
+    A sample is five times `number` calls, after as many that only warm caches up: users launch in loops. `number` stays
+    below the number of calls after which a stream counts as full.
     """
     empty = Candidate()
-    for candidate in candidates.values():
+
+    def sample(candidate: Candidate) -> float:
         candidate.time(number)
+        return candidate.time(number, 5)
+
     samples: dict[str, list[float]] = {name: [] for name in candidates}
     loop: list[float] = []
     for _ in range(rounds):
-        loop.append(empty.time(number))
+        loop.append(sample(empty))
         for name, candidate in candidates.items():
-            samples[name].append(candidate.time(number))
+            samples[name].append(sample(candidate))
     idle = statistics.median(loop) if overhead else 0.0
     return {name: [max(t - (0 if candidates[name].run else idle), 0.1) for t in times]
             for name, times in samples.items()}
