@@ -11,7 +11,7 @@ import numpy as np
 
 from . import rules
 from .glu import gelu, gelu_slope, half_shape, halves, silu_slope, whole
-from .registry import define, elementwise
+from .registry import define, elementwise, family
 from .rules import is_tensor, reject
 from .types import COMPLEXES, U8
 from .unary import relu, sigmoid
@@ -327,7 +327,7 @@ def check_relu_mask(dy: Any, mask: Any, bound: Any) -> None:
 
 THREE = "f32 f16 bf16"
 
-for _row in (
+family(pointwise, (
     ("Gelu", lambda x: gelu(x, True), "torch gelu, tanh"), ("Mish", mish, "torch.nn.functional.mish"),
     ("Selu", float_inside(selu), "torch.nn.functional.selu"),
     ("Hardsigmoid HardsigmoidV2", float_inside(hardsigmoid), "torch.nn.functional.hardsigmoid"),
@@ -341,8 +341,7 @@ for _row in (
     ("Hardshrink", hardshrink, "torch.nn.functional.hardshrink"),
     ("Softshrink", lambda x, bound: shrink(x, bound, bound), "torch.nn.functional.softshrink"),
     ("Swish", swish, "torch x sigmoid(beta x)"), ("Logit", logit, "torch.logit"),
-):
-    pointwise(*_row)
+))
 pointwise("EluV2", elu, "torch elu", dtypes={"self": THREE, "out": THREE})
 pointwise("FastGeluV2", fast_gelu, "torch x sigmoid(1.702 x)", dtypes={"x": THREE, "out": THREE})
 elementwise("Threshold ThresholdV2", threshold, oracle="torch.nn.functional.threshold")
@@ -357,20 +356,19 @@ define("LogSigmoidForward", log_sigmoid, shape=lambda x: (tuple(x.shape), None),
        optional="buffer", oracle="torch.nn.functional.logsigmoid")
 
 # Gradients that broadcast and promote.
-for _row in (
+family(pointwise, (
     ("GeluBackward", lambda dy, x: dy * gelu_slope(x, True), "torch gelu, tanh, backward"),
     ("TanhBackward", lambda dy, y: dy * (1 - y * y), "torch tanh, backward"),
     ("ThresholdBackward", threshold_grad, "torch threshold, backward"),
     ("SoftplusBackward", softplus_grad, "torch softplus, backward"),
     ("HardshrinkBackward SoftshrinkBackward", hardshrink_grad, "torch hardshrink, backward"),
-):
-    pointwise(*_row)
+))
 pointwise("GeluBackwardV2", lambda dy, x, mode: dy * gelu_slope(x, mode == "tanh"), "torch gelu, backward",
           check_gelu_grad)
 pointwise("LeakyReluBackward", leaky_relu_grad, "torch leaky_relu, backward", check_leaky_grad)
 
 # Gradients of tensors that are alike.
-for _row in (
+family(pointwise, (
     ("SiluBackward", lambda dy, x: dy * silu_slope(x), "torch silu, backward"),
     ("SigmoidBackward", sigmoid_grad, "torch sigmoid, backward"), ("MishBackward", mish_grad, "torch mish, backward"),
     ("SeluBackward", float_inside(selu_grad), "torch selu, backward"),
@@ -382,8 +380,7 @@ for _row in (
     ("FastGeluBackward", fast_gelu_grad, "torch x sigmoid(1.702 x), backward"),
     ("SwishBackward", swish_grad, "torch x sigmoid(beta x), backward"),
     ("SoftsignBackward", lambda dy, x: dy / np.square(1 + np.abs(x)), "torch softsign, backward"),
-):
-    pointwise(*_row, check=alike)  # type: ignore[misc]
+), check=alike)
 for _names, _slope, _oracle, _types in (
     ("SqrtBackward", lambda y, dy: dy / (2 * y), "torch sqrt, backward", ("y", "dy", "z")),
     ("AsinhGrad", lambda y, dy: dy / np.cosh(y), "torch asinh, backward", ("y", "dy", "z")),

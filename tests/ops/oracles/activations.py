@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Callable
 
 import numpy as np
@@ -39,8 +40,7 @@ def reals(low: float = -4, high: float = 4, special: bool = True, names: str = T
     return draw
 
 
-def one_shape(*args: Any, **rest: Any) -> Callable[[Draw], list[Any]]:
-    return reals(*args, alike=True, **rest)
+one_shape = partial(reals, alike=True)
 
 
 def backward(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -151,6 +151,7 @@ def logit_grad(x: Any, dy: Any, eps: float) -> Any:
 
 SLOPE: Any = {"negativeSlope": (0, 1), "selfIsResult": [False, True]}
 ELU: Any = {"alpha": (0, 2), "scale": (0.5, 2), "inputScale": (0.5, 2)}
+BOUND: Any = {"lambd": (0, 2), "lambda": (0, 2)}
 SOFTPLUS: Any = {"beta": (0.5, 2), "threshold": (1, 8)}
 one, two = reals(), one_shape(special=False)
 
@@ -211,7 +212,7 @@ ORACLES = {
     "torch.nn.functional.softshrink": Oracle(functional.softshrink, reals(lambd=(0, 2))),
     "torch hardshrink, backward": Oracle(
         lambda dy, x, bound: torch.where(x.abs() <= bound, 0.0, dy),
-        reals(special=False, **{"lambd": (0, 2), "lambda": (0, 2)})),
+        reals(special=False, **BOUND)),
     "torch.where of a comparison": Oracle(shrink, reals(names="f32 f16", lambd=(0, 2), bias=(-2, 2))),
     "torch.nn.functional.threshold": Oracle(functional.threshold, owned),
     "torch threshold, backward": Oracle(
