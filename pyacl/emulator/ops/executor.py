@@ -14,10 +14,12 @@ from .registry import Operator
 from .rules import is_tensor
 from .signature import CONVERTERS, Parameter
 from .tensor import Tensor
-from .types import F16, HALF, Dtype, cast, castable, category, name, wide
+from .types import F16, F32, HALF, Dtype, cast, castable, category, name, wide, widen_half
 
 BLOCK = 1 << 16  # elements: large elementwise operators go through the cache piece by piece
 MAX_DIMS = 8
+_HALF_LOOPS = frozenset(("sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh",
+                         "arccosh", "arctanh", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p"))
 _PRIVATE = frozenset((lib.ACL_FORMAT_NC1HWC0, lib.ACL_FORMAT_FRACTAL_Z, lib.ACL_FORMAT_NC1HWC0_C04,
                       lib.ACL_FORMAT_FRACTAL_NZ, lib.ACL_FORMAT_NDC1HWC0, lib.ACL_FRACTAL_Z_3D))
 _INVALID = lib.ACLNN_ERR_PARAM_INVALID
@@ -208,8 +210,8 @@ class Run:
 
         only = outputs[0] if len(outputs) == 1 else None
         result = plan.results[0] if plan.results else None
-        # numpy's own loops for float16 compute in float32 and round once, just as the device.
-        native = isinstance(compute, np.ufunc) and plan.meet == F16 and all(
+        # numpy's own float16 loops of these compute in float32 and round once, as the device, and are the fastest way.
+        native = isinstance(compute, np.ufunc) and compute.__name__ in _HALF_LOOPS and plan.meet == F16 and all(
             v.dtype == F16 for v in inputs if isinstance(v, np.ndarray))
         meet = plan.meet if native or plan.meet is None else wide(plan.meet)
         targets = [self._target(i, value, meet) for i, value in enumerate(inputs)]
@@ -320,6 +322,8 @@ def _convert(value: Any, target: Any) -> Any:
 
 
 def _cast_input(value: Any, target: Dtype) -> Any:
+    if value.dtype == F16 and target == F32 and value.ndim:
+        return widen_half(value)
     return cast(value, target) if category(value.dtype) > category(target) else value.astype(target)
 
 
