@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any, Iterable, Mapping, Optional, Sequence, Union
 
 import numpy as np
@@ -377,6 +378,28 @@ def _in_context(model: Model) -> None:
     except errors.ContextError:
         if not bind(model._context()):
             raise
+
+
+class CallBinding(Binding):
+    """One that its model keeps for calls, and that so must not keep its model."""
+
+    __slots__ = ("_model",)
+
+    def __init__(self, model: Model, inputs: Any) -> None:
+        super().__init__(model, inputs)
+        self._parent = model._parent
+
+    if not TYPE_CHECKING:
+        @property
+        def model(self) -> Any:
+            return self._model()
+
+        @model.setter
+        def model(self, model: Any) -> None:
+            self._model = weakref.ref(model)
+
+    def _uses(self) -> Iterable[Resource]:
+        return [used for used in super()._uses() if used is not None]
 
 
 class _Own:

@@ -9,7 +9,7 @@ from typing import Any, Iterator, Mapping, NamedTuple, Optional, Sequence, Union
 import numpy as np
 
 from . import errors
-from .binding import Array, Binding, _ordered
+from .binding import Array, Binding, CallBinding, _ordered
 from .capi import ffi, lib
 from .context import Context, switched
 from .memory import DeviceBuffer
@@ -307,7 +307,7 @@ class Model(Resource):
         if binding is None or binding.closed:
             if len(self._calls) >= 8:
                 self._calls.pop(next(iter(self._calls))).close()
-            binding = self._calls[key] = Binding(self, list(arrays), None)
+            binding = self._calls[key] = CallBinding(self, list(arrays))
         return binding
 
     # As a resource

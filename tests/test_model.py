@@ -385,7 +385,9 @@ def test_closed(om: Path, stream: Stream) -> None:
 def test_forgotten_models_warn_and_unload(om: Path) -> None:
     free = pyacl.mem_info().free
     with pytest.warns(ResourceWarning, match="never closed"):
-        Model.from_file(om)
+        model = Model.from_file(om)
+        model(X)
+        del model
     assert pyacl.mem_info().free == free
 
 

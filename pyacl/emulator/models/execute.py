@@ -117,7 +117,7 @@ class Execution:
         if desc is None:
             raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"input {index} ({tensor.name}) is {list(tensor.shape)}: say "
                           "with aclmdlSetDatasetTensorDesc which shape it has")
-        ranges = tensor.shape_range or tuple((0, -1) if d < 0 else (d, d) for d in tensor.shape)
+        ranges = tensor.shape_range or tuple((1, -1) if d < 0 else (d, d) for d in tensor.shape)
         if len(desc) != len(tensor.shape) or any(
                 d < low or (high >= 0 and d > high) for d, (low, high) in zip(desc, ranges)):
             raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"input {index} ({tensor.name}) cannot have shape "
