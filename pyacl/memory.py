@@ -187,6 +187,7 @@ def _operand(obj: Any, writable: bool) -> _Operand:
     if memory is not None and isinstance(obj, Resource):  # a Tensor
         pointer, nbytes = memory()
         return _Operand(pointer, nbytes, True, obj)
+    source: Any = obj
     try:
         view = memoryview(obj)
     except TypeError:
@@ -194,18 +195,19 @@ def _operand(obj: Any, writable: bool) -> _Operand:
         if array is None:
             raise TypeError(f"cannot copy {'to' if writable else 'from'} a {type(obj).__name__}: give a DeviceBuffer, "
                             "HostBuffer, Tensor, numpy array or something with the buffer protocol") from None
-        view = memoryview(np.ascontiguousarray(array).view(np.uint8)) if array.flags.c_contiguous else None
-        if view is None:
+        if not array.flags.c_contiguous:
             raise ValueError("a numpy array must be C-contiguous to be copied as bytes: use np.ascontiguousarray") \
                 from None
+        source = array.view(np.uint8)
+        view = memoryview(source)
     if not view.c_contiguous:
         raise ValueError("the memory must be contiguous to be copied as bytes: use np.ascontiguousarray")
     if writable and view.readonly:
         raise ValueError(f"cannot copy into a read-only {type(obj).__name__}: give a bytearray or a writable array")
     if view.nbytes == 0:
         return _Operand(ffi.NULL, 0, False, obj)
-    pointer = ffi.from_buffer(view.cast("B") if view.format != "B" or view.ndim != 1 else view,
-                              require_writable=writable)
+    # Of the object, not of the memoryview: the collector crashes on a memoryview that is still exported.
+    pointer = ffi.from_buffer(source, require_writable=writable)
     return _Operand(pointer, view.nbytes, False, (obj, pointer))
 
 
