@@ -208,9 +208,9 @@ def check(code: int, function: str) -> None:
 
 def note(first: BaseException, later: BaseException) -> None:
     """Adds a clean-up's error to the error that came first, which stays the one that is raised."""
-    text = f"while cleaning up: {type(later).__name__}: {later}"
-    if hasattr(first, "add_note"):
-        first.add_note(text)
-    else:  # Python < 3.11 keeps the same attribute for whoever shows it
-        notes = getattr(first, "__notes__", [])
-        first.__notes__ = [*notes, text]  # type: ignore[attr-defined]
+    add_note(first, f"while cleaning up: {type(later).__name__}: {later}")
+
+
+def add_note(error: BaseException, text: str) -> None:
+    """``error.add_note(text)``, also before Python 3.11, which keeps the same attribute for whoever shows it."""
+    error.__notes__ = [*getattr(error, "__notes__", []), text]  # type: ignore[attr-defined, unused-ignore]
