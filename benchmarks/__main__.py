@@ -133,7 +133,7 @@ def show(found: dict[str, Any]) -> bool:
     rows = budgets(found)
     text.table(("budget", "measured", "limit", ""),
                [(name, f"{value:.2f} {unit}", f"{limit:.2f} {unit}",
-                 "ok" if value <= limit else "within noise" if low <= limit else "MISSED")
+                 "ok" if value <= limit else "unsure" if low <= limit else "MISSED")
                 for name, value, low, limit, unit in rows])
     for part, result in found.get("emulator", {}).items():
         if isinstance(result, str):

@@ -37,12 +37,12 @@ def add_commands(parser: argparse.ArgumentParser, commands: Mapping[str, tuple[s
     wanted = next((a for a in argv if not a.startswith("-")), None)
     subparsers.argv = argv[1:]  # for a command that has commands of its own
     for name, (module, text) in commands.items():
-        if name == wanted and _exists(module):
+        if name != wanted:
+            subparsers.add_parser(name, help=text, add_help=False)
+        elif _exists(module):
             importlib.import_module(module).add_parser(subparsers)
         else:
-            stub = subparsers.add_parser(name, help=text, add_help=False)
-            stub.add_argument("rest", nargs=argparse.REMAINDER)
-            stub.set_defaults(run=_missing, missing=f"{name}: this installation has no {module}")
+            raise CommandError(f"{name}: this installation has no {module}")
 
 
 def _exists(module: str) -> bool:
@@ -50,10 +50,6 @@ def _exists(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
         return False
-
-
-def _missing(args: argparse.Namespace) -> int:
-    raise CommandError(args.missing)
 
 
 def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:

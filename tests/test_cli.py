@@ -63,6 +63,13 @@ def test_a_wrong_command_is_told_in_a_line(capsys: pytest.CaptureFixture[str], a
     assert refused(capsys, *argv).startswith("pyacl")
 
 
+def test_a_command_that_is_not_installed_says_so(capsys: pytest.CaptureFixture[str],
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cli.COMMANDS, "model", ("pyacl.nothing", "text"))
+    for rest in ([], ["--help"], ["x.om"]):
+        assert refused(capsys, "model", *rest) == "pyacl: model: this installation has no pyacl.nothing"
+
+
 def test_every_listed_command_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     for command in cli.COMMANDS:
         if cli._exists(cli.COMMANDS[command][0]):
