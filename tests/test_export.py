@@ -300,6 +300,87 @@ def test_calls_with_the_gil_held_from_many_threads(exported: Path) -> None:
     """) == "6\n"
 
 
+QUEUE = """
+    #include "pyacl_acl.h"
+    #include <pthread.h>
+    #include <semaphore.h>
+
+    static sem_t asked, answered;
+    static int (*job)(void);
+    static int result;
+    static void *memory;
+    static aclrtStream stream;
+
+    static void *worker(void *unused) {
+        (void)unused;
+        result = aclrtSetDevice(0);
+        for (;;) {
+            sem_post(&answered);
+            sem_wait(&asked);
+            result = job();
+        }
+        return NULL;
+    }
+
+    int start(void) {
+        pthread_t thread;
+        aclInit(NULL);
+        aclrtSetDevice(0);
+        aclrtCreateStream(&stream);
+        aclrtMalloc(&memory, 64, ACL_MEM_MALLOC_HUGE_FIRST);
+        sem_init(&asked, 0, 0);
+        sem_init(&answered, 0, 0);
+        pthread_create(&thread, NULL, worker, NULL);
+        sem_wait(&answered);
+        return result;
+    }
+
+    static int fill(void) {
+        int failed = 0;
+        for (int i = 0; i < 5000; i++) failed += aclrtMemsetAsync(memory, 64, i % 256, 64, stream) != 0;
+        return failed;
+    }
+
+    static int fail(void) { return aclrtRecordEvent((aclrtEvent)0x10, stream); }
+
+    static int ask(int (*what)(void)) {
+        job = what;
+        sem_post(&asked);
+        sem_wait(&answered);
+        return result;
+    }
+
+    int ask_fill(void) { return ask(fill); }
+    int ask_fail(void) { return ask(fail); }
+    int synchronize(void) { return aclrtSynchronizeStream(stream); }
+    int byte(void) {
+        unsigned char value = 0;
+        return aclrtMemcpy(&value, 1, memory, 1, ACL_MEMCPY_DEVICE_TO_HOST) ? -1 : value;
+    }
+"""
+
+
+@pytest.mark.parametrize("queue", ["1", "2"])
+def test_a_queue_whose_filler_waits_with_the_gil_held(exported: Path, tmp_path: Path, queue: str) -> None:
+    # As torch_npu's: a C++ thread calls, and the thread that waits for it holds the GIL.
+    (tmp_path / "queue.c").write_text(QUEUE)
+    subprocess.run(["gcc", "-shared", "-fPIC", f"-I{exported / 'include'}", tmp_path / "queue.c", "-o",
+                    tmp_path / "queue.so", f"-L{exported / 'lib64'}", "-lascendcl", "-lpthread"], check=True)
+    text = f"""
+        import ctypes
+        client = ctypes.PyDLL({str(tmp_path / "queue.so")!r})
+        assert ctypes.CDLL({str(tmp_path / "queue.so")!r}).start() == 0
+        print(client.ask_fill(), client.synchronize(), client.byte())
+        acl = ctypes.CDLL("libascendcl.so")
+        acl.aclGetRecentErrMsg.restype = ctypes.c_char_p
+        print(client.ask_fail(), client.synchronize() != 0, b"aclrtRecordEvent" in acl.aclGetRecentErrMsg())
+        print(client.synchronize())
+    """
+    done = run(exported, sys.executable, "-c", textwrap.dedent(text), timeout=30, TASK_QUEUE_ENABLE=queue)
+    # The last of 5000 fills is 4999 % 256; a failure is told once.
+    assert done.stdout == "0 0 135\n0 True True\n0\n", done.stderr
+
+
 def test_an_exception_on_its_way_survives_calls(exported: Path, tmp_path: Path) -> None:
     # Objects of C extensions that an exception takes down call while the exception is set.
     (tmp_path / "dying.c").write_text("""

@@ -27,6 +27,11 @@ def _missing(name: str) -> Any:
     return ffi.callback("int(*)(void)", failure.guard(name, missing, "aclError"))
 
 
+def note(text: str) -> None:
+    """Makes `text` the calling thread's newest error text."""
+    failure.note(text)
+
+
 def address(name: str) -> int:
     """The address of the emulator's callback for `name`; one that fails for a function without a declaration."""
     found = symbol(name)

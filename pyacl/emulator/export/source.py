@@ -6,13 +6,28 @@ import json
 import re
 import sys
 import sysconfig
+from functools import lru_cache
 from pathlib import Path
 
 from ...capi import cdefs
 
 _SYSTEM = ("stdarg.h", "stdbool.h", "stddef.h", "stdint.h")
 _INCLUDED = ("dlfcn.h", "pthread.h", "stdio.h", "stdlib.h", "string.h", "time.h", "unistd.h", "wchar.h")
+# Functions that deferred.c calls.
+_USED = {"GET_CURRENT_CONTEXT": "aclrtGetCurrentContext", "SET_CURRENT_CONTEXT": "aclrtSetCurrentContext",
+         "GET_RECENT_ERR_MSG": "aclGetRecentErrMsg"}
 _OPERATORS = "aclnn"  # concepts of this prefix make the second header
+
+_DEFERRABLE = (
+    "aclDestroyAclOpExecutor", "aclDestroyBoolArray", "aclDestroyFloatArray", "aclDestroyIntArray", "aclDestroyScalar",
+    "aclDestroyScalarList", "aclDestroyTensor", "aclDestroyTensorList", "aclrtDestroyEvent", "aclrtMemcpyAsync",
+    "aclrtMemsetAsync", "aclrtRecordEvent", "aclrtResetEvent", "aclrtStreamWaitEvent",
+)
+# After them a thread may have another context.
+_CONTEXT_CHANGES = (
+    "aclrtCreateContext", "aclrtDestroyContext", "aclrtResetDevice", "aclrtResetDeviceForce", "aclrtSetCurrentContext",
+    "aclrtSetDevice", "aclFinalize",
+)
 
 # Functions of libruntime.so and libprofapi.so, below the public interface, that torch_npu needs to load. They are not
 # emulated, and say so when called.
@@ -41,6 +56,12 @@ def headers() -> dict[str, str]:
 def second_phases() -> list[str]:
     """The operators whose second phase has no declaration of its own."""
     return [name for name in cdefs.operators() if cdefs.prototype(name) is None]
+
+
+@lru_cache(maxsize=None)
+def deferrable() -> set[str]:
+    """The calls that start work or drop a description, and answer nothing but that they did: see `deferred.c`."""
+    return {*second_phases(), *_DEFERRABLE}
 
 
 def names() -> list[str]:
@@ -76,8 +97,17 @@ def _stub(index: int, name: str) -> str:
                 f"    app_log({index}, {', '.join(arguments)}, more);\n    va_end(more);\n}}\n")
     failure = "*reason ? reason : NULL" if name == "aclGetRecentErrMsg" else _failure(prototype.returns)
     keyword = "" if prototype.returns == "void" else "return "
-    return (f"{head}    FIND_CALLBACK({index}, {failure});\n"
-            f"    {keyword}((__typeof__(&{name}))callback)({', '.join(arguments)});\n}}\n")
+    if name in deferrable():
+        words = ", ".join(f"(long){a}" for a in arguments)
+        head += f"    if (deferring()) return defer({index}, (long[6]){{{words}}});\n"
+    settle = "    settle();\n"
+    if "Synchronize" in name:
+        settle += "    int deferred = deferred_failure();\n    if (deferred) return deferred;\n"
+    call = f"((__typeof__(&{name}))callback)({', '.join(arguments)});"
+    if name in _CONTEXT_CHANGES:
+        call = f"int code = {call}\n    look_at_context();\n    return code;"
+        keyword = ""
+    return f"{head}    FIND_CALLBACK({index}, {failure});\n{settle}    {keyword}{call}\n}}\n"
 
 
 def _libpython() -> str:
@@ -129,6 +159,8 @@ def library() -> str:
         *(f'    "{name}",' for name in exported),
         "};",
         Path(__file__).with_name("start.c").read_text(),
-        Path(__file__).with_name("undeclared.c").read_text(),
+        *(f"#define {macro} {exported.index(name)}" for macro, name in _USED.items()),
+        Path(__file__).with_name("deferred.c").read_text(),
+        Path(__file__).with_name("native.c").read_text(),
         *(_stub(i, name) for i, name in enumerate(exported)),
     ])

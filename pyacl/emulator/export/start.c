@@ -16,6 +16,8 @@
     X(int, PyGILState_Ensure, (void))                                                                                  \
     X(void, PyGILState_Release, (int))                                                                                 \
     X(int, PyGILState_Check, (void))                                                                                   \
+    X(void *, PyGILState_GetThisThreadState, (void))                                                                   \
+    X(void, PyEval_RestoreThread, (void *))                                                                            \
     X(int, PyRun_SimpleString, (const char *))                                                                         \
     X(void *, PyImport_ImportModule, (const char *))                                                                   \
     X(void *, PyObject_CallMethod, (void *, const char *, const char *, ...))                                          \
@@ -31,6 +33,7 @@ static struct { PYTHON(FIELD) } py;
 
 enum { NEW, RUNNING, ENDED };
 static int state = NEW;
+static int queueing; /* see deferred.c */
 static int prepared; /* the bootstrap ran; guarded by the GIL */
 static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
 static void *table[COUNT]; /* the callbacks, NULL until first used */
@@ -79,7 +82,10 @@ static int start(const char *name) {
             if (library == NULL) explain(name, dlerror());
             else if (!(found = find_python(library))) explain(name, LIBPYTHON " is not a Python library");
         }
-        if (found && !py.Py_IsInitialized()) {
+        if (found && py.Py_IsInitialized()) {
+            const char *queue = getenv("TASK_QUEUE_ENABLE");
+            queueing = queue && *queue && strcmp(queue, "0") != 0;
+        } else if (found) {
             if (!complete()) {
                 explain(name, "the Python that built this library, " PROGRAM ", is gone or hidden by PYTHONHOME");
                 pthread_mutex_unlock(&starting);
@@ -149,13 +155,3 @@ static __attribute__((noinline)) void *resolve(int index) {
     void *callback = __atomic_load_n(&table[index], __ATOMIC_ACQUIRE);                                                 \
     if (__builtin_expect(callback == NULL, 0) && (callback = resolve(index)) == NULL) return failure;                  \
     __attribute__((cleanup(put_back))) struct exception raised = put_aside()
-
-/* Written in C because callbacks cannot be variadic: Python gets the finished text. */
-static void app_log(int index, aclLogLevel level, const char *function, const char *file, uint32_t line,
-                    const char *format, va_list arguments) {
-    char text[1024];
-    vsnprintf(text, sizeof text, format ? format : "", arguments);
-    FIND_CALLBACK(index, );
-    ((void (*)(aclLogLevel, const char *, const char *, uint32_t, const char *))callback)(level, function, file, line,
-                                                                                          text);
-}
