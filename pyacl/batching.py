@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 import numpy as np
 
-from .binding import Array, _checked_dtype, _checked_shape
+from .binding import Array, _checked_dtype, _checked_shape, raw_bytes
 from .memory import memcpy
 from .tensor import Tensor
 
@@ -116,7 +116,7 @@ def _once(model: Model, arrays: Sequence[Array], batch: Optional[int] = None) ->
             raise TypeError(f"output {info.name} has aclDataType {info.acl_dtype}, which numpy lacks: bind it")
         array = np.empty(binding.output_shape(i), info.dtype)
         if array.nbytes:
-            memcpy(array, result, array.nbytes)
+            memcpy(raw_bytes(array), result, array.nbytes)
         outputs.append(array)
     for slot in binding._inputs:  # do not keep the caller's arrays
         slot.array = _NOTHING if slot.array is not None else None

@@ -281,11 +281,11 @@ class Binding(Resource):
             if slot.array is None:
                 continue
             if stream is None:
-                memcpy(slot.memory, np.ascontiguousarray(slot.array))
+                memcpy(slot.memory, raw_bytes(np.ascontiguousarray(slot.array)))
                 continue
             if slot.staging is None:
                 slot.staging = HostBuffer(slot.array.nbytes)
-            slot.staging.numpy[:] = np.ascontiguousarray(slot.array).reshape(-1).view(np.uint8)
+            slot.staging.numpy[:] = raw_bytes(np.ascontiguousarray(slot.array))
             memcpy_async(slot.memory, slot.staging, stream)
 
     def download(self, stream: Optional[Stream]) -> None:
@@ -487,14 +487,19 @@ def _checked_array(info: TensorInfo, value: Any, output: bool) -> Array:
     return value
 
 
+def raw_bytes(array: Array) -> Array:
+    """A contiguous array's bytes as a view: numpy does not give out buffers of ml_dtypes' types."""
+    return array.reshape(-1).view(np.uint8)
+
+
 def _copy_out(array: Array, memory: Any, shape: tuple[int, ...]) -> None:
     if array.shape == shape and array.flags.c_contiguous:
-        memcpy(array, memory, array.nbytes)
+        memcpy(raw_bytes(array), memory, array.nbytes)
         return
     if array.shape != shape:
         raise ValueError(f"the output has shape {list(shape)}, its array {list(array.shape)}")
     dense = np.empty(shape, array.dtype)
-    memcpy(dense, memory, dense.nbytes)
+    memcpy(raw_bytes(dense), memory, dense.nbytes)
     array[...] = dense
 
 

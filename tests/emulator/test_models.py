@@ -227,6 +227,32 @@ def test_types(tmp_path: Path) -> None:
             np.testing.assert_array_equal(y, x)
 
 
+def test_bfloat16(tmp_path: Path) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    kind = np.dtype(ml_dtypes.bfloat16)
+    there = models.graph([models.node("Cast", ["x"], ["y"], to=16), models.node("Identity", ["b"], ["c"])],
+                         [("x", [3]), ("b", [2], kind)], [("y", [3], kind), ("c", [2], kind)])
+    with Model.from_file(models.compiled(there, tmp_path / "b.om")) as model:
+        x, b = np.array([1, 2.5, -3], np.float32), np.array([7, 8]).astype(kind)
+        y, c = model(x, b)
+        assert y.dtype == c.dtype == kind
+        np.testing.assert_array_equal(y, x.astype(kind))
+        np.testing.assert_array_equal(c, b)
+        first, _ = model.execute(model.bind([x, b], [None, None]))
+        np.testing.assert_array_equal(first.numpy(), x.astype(kind))
+
+
+def test_weights_in_a_file_of_their_own(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    source = tmp_path / "dense.onnx"
+    onnx.save(models.dense(), str(source), save_as_external_data=True, location="dense.bin", size_threshold=16)
+    assert (tmp_path / "dense.bin").stat().st_size >= models.WEIGHT.nbytes
+    om = models.compiled(source, tmp_path / "out.om")
+    (tmp_path / "dense.bin").unlink()
+    with Model.from_file(om) as model:
+        np.testing.assert_array_equal(model(X)[0], Y)
+
+
 @pytest.mark.parametrize(("options", "text"), [
     ({"input_shape": {"z": (1,)}}, "the model's inputs are x"),
     ({"input_shape": {"x": (4, 65)}}, "but the model says"),

@@ -62,7 +62,9 @@ def open_model(model: Union[ModelProto, bytes, memoryview], weights: Any = b"") 
     if names:
         options.add_external_initializers(names, values)
     try:
-        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        found = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        found._pyacl_weights = (weights, values)  # whether onnxruntime copies them is its own business
+        return found
     except Exception as error:  # onnxruntime's errors share no base of their own
         raise Failure(lib.ACL_ERROR_GE_LOAD_MODEL, f"onnxruntime does not take the model: {error}") from None
 
