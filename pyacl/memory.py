@@ -9,7 +9,7 @@ import numpy as np
 from . import errors
 from .capi import ffi, lib
 from .context import Context
-from .device import _constant
+from .device import _constant, mem_info
 from .resource import Flight, Resource
 from .stream import Stream
 
@@ -42,7 +42,7 @@ class DeviceBuffer(Resource):
         if code:
             failure = errors.error(code, "aclrtMalloc")
             if isinstance(failure, MemoryError):
-                errors.note(failure, _MemoryState(nbytes))
+                errors.add_note(failure, _memory_state(nbytes))
             raise failure
         self.nbytes = int(nbytes)
         self.address = int(ffi.cast("uintptr_t", out[0]))
@@ -96,18 +96,13 @@ class DeviceBuffer(Resource):
         return f"{self.nbytes} bytes at {self.address:#x}{'' if self.owned else ' (not owned)'}"
 
 
-class _MemoryState(Exception):
-    """How much there was when an allocation failed, as a note."""
-
-    def __init__(self, wanted: int) -> None:
-        from .device import mem_info
-
-        try:
-            found = mem_info()
-            text = f"{wanted} bytes were asked for; {found.free} of {found.total} are free"
-        except Exception:
-            text = f"{wanted} bytes were asked for"
-        super().__init__(text)
+def _memory_state(wanted: int) -> str:
+    """How much there was when an allocation failed."""
+    try:
+        free, total = mem_info()
+    except Exception:  # this must not hide the failure that is being explained
+        return f"{wanted} bytes were asked for"
+    return f"{wanted} bytes were asked for; {free} of {total} are free"
 
 
 class _Pinned:
