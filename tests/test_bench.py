@@ -250,7 +250,7 @@ def test_csv_has_a_line_for_each_series(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     result = _result()
     bench.write_csv(path, [result])
-    rows = list(csv.DictReader(path.open()))
+    rows = list(csv.DictReader(path.read_text().splitlines()))
     assert [r["series"] for r in rows] == ["host", "device"]
     assert float(rows[1]["median"]) == pytest.approx(statistics.median(result.series["device"]), rel=1e-4)
     assert json.loads(rows[0]["parameters"]) == {"op": "add"}

@@ -136,7 +136,7 @@ def test_one_operator_all_outputs(capsys: pytest.CaptureFixture[str], device: An
         assert set(result.series) == {"host", "device", "total"}
     assert environment["backend"] == pyacl.capi.active().name
     assert environment["soc"] == pyacl.soc_name()
-    assert len(list(csv.DictReader(files[1].open()))) == 6
+    assert len(list(csv.DictReader(files[1].read_text().splitlines()))) == 6
     assert files[2].read_bytes()[:4] == b"\x89PNG"
 
 
