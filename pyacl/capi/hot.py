@@ -18,8 +18,8 @@ from __future__ import annotations
 import os
 from typing import Any, Optional
 
-# Calls that may follow each other on one stream before its queue could be full: a stream has room for 1024 tasks, and an
-# operator may queue several.
+# Calls that may follow each other on one stream before its queue could be full: a stream has room for 1024 tasks, and
+# an operator may queue several.
 LIMIT = 128
 
 QUEUEING = (
