@@ -38,6 +38,7 @@ _EXPORTS = {
     "op_attr": ("OpAttr",),
     "op_handle": ("OpHandle",),
     "single_op": ("op",),
+    "graph": ("Graph",),
 }
 _MODULES = ("bench", "blas", "capi", "dtypes", "emulator", "errors", "ops", "single_op")
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
@@ -104,6 +105,7 @@ if TYPE_CHECKING:
     from .errors import check as check
     from .event import Event as Event
     from .executor import Executor as Executor
+    from .graph import Graph as Graph
     from .kernel import Kernel as Kernel
     from .launch_config import LaunchConfig as LaunchConfig
     from .memory import DeviceBuffer as DeviceBuffer

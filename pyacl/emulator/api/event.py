@@ -7,8 +7,8 @@ from typing import Any
 from ...capi import lib
 from .. import handles
 from ..failure import Failure, not_emulated
+from ..machine import capture, scheduler, settings, timeouts
 from ..machine import context as _context
-from ..machine import scheduler, settings, timeouts
 from ..machine import stream as _stream
 from ..machine.event import EXTENDED, PLAIN, ROLES, Event, elapsed
 from . import arguments
@@ -81,6 +81,7 @@ def _wait(stream: Any, event: Any, seconds: float, function: str) -> None:
     if not found.synchronises:
         raise arguments.refused(f"{function}: the event was created without ACL_EVENT_SYNC, so no stream can "
                                 "wait for it")
+    capture.join(where, found)
     gate = found.waiting_gate(seconds)
     if gate is not None:
         where.submit(gate.passed, function, gate, lib.ACL_ERROR_RT_WAIT_TIMEOUT)

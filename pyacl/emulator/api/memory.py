@@ -7,8 +7,8 @@ from typing import Any
 
 from ...capi import ffi, lib
 from ..failure import Failure
+from ..machine import capture, copy, device, memory, scheduler
 from ..machine import context as _context
-from ..machine import copy, device, memory, scheduler
 from ..machine import stream as _stream
 from ..machine.arena import HUGE_PAGE, PAGE
 from ..machine.copy import DEVICE, PAGEABLE, Place
@@ -125,6 +125,7 @@ def _fill_place(pointer: Any, limit: int, count: int) -> Place:
 
 def aclrtMemset(devPtr: Any, maxCount: int, value: int, count: int) -> None:
     _context.current()
+    capture.forbid("aclrtMemset")
     place = _fill_place(devPtr, maxCount, count)
     if count:
         _fill(place.address, count, value)

@@ -9,8 +9,8 @@ import numpy as np
 
 from ...capi import ffi, lib
 from ..failure import Failure
+from ..machine import capture, copy, memory, scheduler
 from ..machine import context as _context
-from ..machine import copy, memory, scheduler
 from ..machine import stream as _stream
 from ..machine.copy import DEVICE, PAGEABLE, Place
 from . import arguments
@@ -39,6 +39,7 @@ def aclrtMemcpy(dst: Any, destMax: int, src: Any, count: int, kind: int) -> None
         return
     _check_kind(kind)
     _context.current()
+    capture.forbid("aclrtMemcpy")
     to, origin = _places(dst, destMax, src, count)
     copy.move(to.address, origin.address, count)
     scheduler.announce()  # a stream may wait for what was written
@@ -46,13 +47,18 @@ def aclrtMemcpy(dst: Any, destMax: int, src: Any, count: int, kind: int) -> None
 
 def queue(run: Callable[[], None], places: tuple[Place, ...], stream: _stream.Stream, function: str) -> None:
     """Queues a copy; one that touches pageable memory returns only after it, and so after all work before it."""
+    pageable = any(place.kind == PAGEABLE for place in places)
+    if pageable and stream.capture is not None:
+        raise stream.capture.broken(lib.ACL_ERROR_RT_CAPTURE_MODE_BLOCK_ASYNC, f"{function} with pageable host memory "
+                                    "would have to wait, which a capture does not allow: use aclrtMallocHost")
+
     def checked() -> None:
         for place in places:
             place.check()
         run()
 
     stream.submit(checked, function, fault=SYS_DMA)
-    if any(place.kind == PAGEABLE for place in places):
+    if pageable:
         stream.drain(None, function)
 
 
@@ -106,6 +112,7 @@ def aclrtMemcpy2d(dst: Any, dpitch: int, src: Any, spitch: int, width: int, heig
     _context.current()
     if not width or not height:
         return
+    capture.forbid("aclrtMemcpy2d")
     to, origin = _rows(dst, dpitch, src, spitch, width, height, kind, _KINDS_2D)
     copy.move_rows(to.address, dpitch, origin.address, spitch, width, height)
 

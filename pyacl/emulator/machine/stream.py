@@ -228,8 +228,8 @@ class Stream:
     def refuse_synchronisation(self) -> None:
         """Raises what waiting for or asking about the stream is answered with while it is captured or was aborted."""
         if self.capture is not None:
-            raise Failure(lib.ACL_ERROR_RT_STREAM_CAPTURED, f"{self!r} is being captured: it cannot be synchronised or "
-                          "queried before aclmdlRICaptureEnd")
+            raise self.capture.broken(lib.ACL_ERROR_RT_STREAM_CAPTURED, f"{self!r} is being captured: it cannot be "
+                                      "synchronised or queried before aclmdlRICaptureEnd")
         if self.aborted:
             self.aborted = False
             raise Failure(lib.ACL_ERROR_RT_STREAM_ABORT, f"{self!r} was aborted: its queued tasks were dropped")
