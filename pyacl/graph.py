@@ -27,6 +27,8 @@ class Graph(Resource):
 
     __slots__ = ("_kept",)
 
+    _kept: list[Any]  # what the captured work uses
+
     _composite = True
 
     @classmethod

@@ -9,12 +9,16 @@ import numpy as np
 
 from . import errors
 from .capi import MissingSymbolError, ffi, lib
+from .compile_options import compile_options
 from .context import Context
 from .data_buffer import DataBuffer
 from .op_handle import Arguments, Attributes, enter
 from .stream import Stream
 from .tensor import Tensor
 from .tensor_desc import TensorDesc
+
+__all__ = ["cast", "compile_op", "compile_options", "infer_shape", "load", "op", "set_max_op_queue_num",
+           "set_model_dir"]
 
 
 def op(type: str, inputs: Sequence[Any], outputs: Sequence[Any], attrs: Attributes = None, *,

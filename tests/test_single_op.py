@@ -17,7 +17,7 @@ import pytest
 import pyacl
 from pyacl import DataBuffer, DeviceBuffer, OpAttr, OpHandle, Stream, Tensor, TensorDesc, lib, single_op
 from pyacl.capi import ffi
-from pyacl.compile_options import compile_options
+from pyacl.single_op import compile_options
 
 NULL = ffi.NULL
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
