@@ -167,8 +167,8 @@ def test_functions_with_fixed_dtypes(stream: Stream) -> None:
     small, wide = "int8_t *", "int32_t *"
     y.copy_(np.zeros((4, 1), np.int32))
     z.copy_(np.zeros((4, 4), np.int32))
-    assert lib.aclblasS8gemm(none, none, none, 4, 4, 4, pointer(one, wide), pointer(a, small), -1, pointer(a, small), -1,
-                             pointer(zero, wide), pointer(z, wide), -1, high, stream.handle) == 0
+    assert lib.aclblasS8gemm(none, none, none, 4, 4, 4, pointer(one, wide), pointer(a, small), -1,
+                             pointer(a, small), -1, pointer(zero, wide), pointer(z, wide), -1, high, stream.handle) == 0
     assert lib.aclblasS8gemv(none, 4, 4, pointer(one, wide), pointer(a, small), -1, pointer(x, small), -1,
                              pointer(zero, wide), pointer(y, wide), -1, high, stream.handle) == 0
     stream.synchronize()

@@ -76,7 +76,7 @@ def test_unused_description() -> None:
     lambda: TensorDesc((1,), np.float32, shape_range=[(1, 2, 3)]),
 ])
 def test_wrong_descriptions(wrong: Callable[[], Any]) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011
+    with pytest.raises(ValueError):
         wrong()
 
 
@@ -478,8 +478,8 @@ def test_load_refuses_what_is_no_model(tmp_path: Path) -> None:
 
 def program(text: str, *args: Any) -> str:
     """What a program prints that is run by itself, for what is possible once in a process."""
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(text), *map(str, args)], capture_output=True, text=True,
-                          timeout=100)
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(text), *map(str, args)], capture_output=True,
+                          text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
