@@ -258,6 +258,27 @@ class Executor(Resource):
             else:
                 self._tensors[position][member] = tensor
 
+    def rebind(self, values: Sequence[Any]) -> None:
+        """Other tensors for all parameters at once; `values` are in the prototype's order, what is no tensor stays.
+
+        Raises ValueError where a tensor's description differs from that of the plan.
+        """
+        changes: list[tuple[int, int, Optional[int], Tensor]] = []
+        index = 0
+        for position in (*self._plan.inputs, *self._plan.outputs):
+            old, new = self._tensors.get(position), values[position]
+            if old is None:
+                index += self._plan.kinds[position] == "tensor"
+            elif isinstance(old, list):
+                changes += [(index + m, position, m, t) for m, t in enumerate(new) if t is not old[m]]
+                index += len(old)
+            else:
+                if new is not old:
+                    changes.append((index, position, None, new))
+                index += 1
+        for at, position, member, tensor in changes:
+            self._refresh("aclSetTensorAddr", (at,), position, member, tensor)
+
     # Life
 
     def _uses(self) -> Iterable[Resource]:
