@@ -84,6 +84,12 @@ def conv(x: Any, w: Any, **k: Any) -> Any:
     return F.conv2d(t(x), t(w), **k).numpy()
 
 
+def grad_of(function: Any, at: Any, grad: Any) -> Any:
+    x = t(at).requires_grad_()
+    function(x).backward(t(grad))
+    return x.grad.numpy()
+
+
 def transposed(array: Any, *order: int) -> Any:
     return np.ascontiguousarray(np.transpose(array, order))
 
@@ -288,6 +294,9 @@ CASES = [
 
     Case("SigmoidGrad", [r(4, low=0, high=1), r(4)], lambda y, g: g * y * (1 - y)),
     Case("TanhGrad", [r(4, low=-1, high=1), r(4)], lambda y, g: g * (1 - y * y)),
+    Case("GeluGrad", [r(9), r(9), r(9)], lambda g, a, y: grad_of(lambda v: F.gelu(v, approximate="tanh"), a, g), {},
+         1e-5),
+    Case("SwishGrad", [r(9), r(9), r(9)], lambda g, a, y: grad_of(F.silu, a, g), {}, 1e-5),
     Case("ReluGrad", [r(4), r(4)], lambda g, f: g * (f > 0)),
     Case("SqrtGrad", [r(4, low=1), r(4)], lambda y, g: g / 2 / y),
     Case("RsqrtGrad", [r(4, low=1), r(4)], lambda y, g: g * y ** 3 / -2),
@@ -300,6 +309,9 @@ CASES = [
     Case("Conv2D", [image_hwc, transposed(r(4, 3, 3, 3), 0, 2, 3, 1)], lambda a, w: transposed(
         conv(transposed(a, 0, 3, 1, 2), transposed(w, 0, 3, 1, 2), groups=2), 0, 2, 3, 1),
         {"strides": [1, 1, 1, 1], "pads": [0, 0, 0, 0], "groups": 2, **nhwc}, 1e-5),
+    Case("Conv2DTranspose", [H(2, 3, 17, 15, dtype=np.int32), half(2, 6, 9, 8), half(6, 3, 3, 3)],
+         lambda s, a, w: F.conv_transpose2d(t(a).float(), t(w).float(), stride=2, padding=1).numpy().astype(np.float16),
+         {"strides": [1, 1, 2, 2], "pads": [1, 1, 1, 1], **nchw}, 4e-3),
     Case("Conv2DBackpropInputD", [half(4, 6, 3, 3), half(2, 4, 5, 4)], lambda w, g: torch.nn.grad.conv2d_input(
         (2, 6, 9, 8), t(w).float(), t(g).float(), 2, 1).numpy().astype(np.float16),
         {"input_size": [2, 6, 9, 8], "strides": [1, 1, 2, 2], "pads": [1, 1, 1, 1], **nchw}, 2e-3),
@@ -328,7 +340,7 @@ CASES = [
 
 # Types whose results are not compared element by element above.
 APART = {"NonZero", "Where", "MaskedSelect", "Unique", "StatelessRandomUniformV2", "StatelessRandomNormalV2",
-         "Multinomial", "Conv2DTranspose", "GeluGrad", "SwishGrad", "InstanceNorm", "DequantSwigluQuant"}
+         "Multinomial", "InstanceNorm", "DequantSwigluQuant"}
 
 
 def run(case: Case) -> tuple[Any, list[Any]]:

@@ -136,9 +136,17 @@ ge("MaxPoolV3", "aclnnMaxPool",
    loose=True)
 ge("MaxPool", "aclnnMaxPool", lambda x, y, ksize, strides, padding, data_format: max_pool(
     x, y, window(x, ksize, strides, padding, (0, 0, 0, 0), data_format, False), data_format, False), loose=True)
-ge("ResizeNearestNeighborV2", "aclnnUpsampleNearest2d", lambda x, size: (x, ints(size)), loose=True)
-ge("ResizeBilinearV2", "aclnnUpsampleBilinear2d", lambda x, size, align_corners: (
-    x, ints(size), align_corners, 0.0, 0.0), loose=True)
+ge("ResizeNearestNeighborV2", "aclnnUpsampleNearest2d", lambda x, size, align_corners, half_pixel_centers: (
+    x, sampled(size, not align_corners and not half_pixel_centers)), loose=True)
+ge("ResizeBilinearV2", "aclnnUpsampleBilinear2d", lambda x, size, align_corners, half_pixel_centers: (
+    x, sampled(size, align_corners or half_pixel_centers), align_corners, 0.0, 0.0), loose=True)
+
+
+def sampled(size: Any, known: bool) -> tuple[int, ...]:
+    """The new size, for the ways of placing the samples that the aclnn operators have."""
+    if not known:
+        raise NotImplementedError("resizing with these align_corners and half_pixel_centers")
+    return ints(size)
 
 
 def image_size(size: tuple[int, ...], layout: str) -> tuple[int, ...]:
