@@ -6,11 +6,13 @@ outputs whose addresses an executor can refresh.
 
 from __future__ import annotations
 
+import json
 import keyword
 import operator as operators
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 import numpy as np
@@ -60,13 +62,23 @@ class Plan:
         return str(self.prototype).replace("aclnnStatus ", "")
 
 
+@lru_cache(maxsize=None)
+def _exceptions() -> dict[str, str]:
+    """``operator.parameter`` -> role, for the few whose names and const say something else than their pages."""
+    return {place: role for role, places in json.loads((Path(__file__).parent / "roles.json").read_text()).items()
+            for place in places.split()}
+
+
 def _role(name: str, parameter: Parameter, first: bool) -> str:
     """Whether a tensor is input, output or both: "i", "o" or "io". C says it by const, but not always."""
+    known = _exceptions().get(f"{name}.{parameter.name}")
+    if known:
+        return known
     if parameter.name.endswith("Ref") and parameter.name != "outRef":
         return "io"
     if first and (name.startswith("aclnnInplace") or name.endswith("Inplace")):
         return "io"
-    if re.search(r"([oO]ut(Optional)?|gradInput)$", parameter.name):
+    if re.search(r"([oO]ut(Optional)?|gradInput)$", parameter.name) and parameter.name != "gradOut":
         return "o"
     return "i" if parameter.type.startswith("const") else "o"
 

@@ -61,14 +61,14 @@ def _document(found: Plan) -> str:
         optional = "; may be None" if "ptional" in name else ""
         lines.append(f"    {name}: {_TAKES[kind]}{role}{optional}")
     first, second = f"{found.prototype.name}GetWorkspaceSize", found.prototype.name
-    lines += ["", f"Stands on {first} and {second}. Raises TypeError or ValueError for an argument that does not fit the",
-              "prototype, and AclError for what the operator refuses (161001, 161002, ...)."]
+    lines += ["", f"Stands on {first} and {second}.", "Raises TypeError or ValueError for an argument that does not fit "
+              "the prototype, and AclError for what", "the operator refuses (161001, 161002, ...)."]
     return "\n".join(lines)
 
 
 def _signature(found: Plan) -> inspect.Signature:
     kinds = inspect.Parameter
-    parameters = []
+    parameters: list[inspect.Parameter] = []
     for name in found.names:
         # What follows an optional parameter can be left to its name only.
         default = None if "ptional" in name else kinds.empty
