@@ -36,23 +36,29 @@ pytestmark = [
 ]
 
 
-def run(*command: object) -> subprocess.CompletedProcess[str]:
+QUEUES = pytest.mark.parametrize("queue", ["0", "1", "2"])  # torch_npu's own task queue
+
+
+def run(*command: object, queue: str = "0") -> subprocess.CompletedProcess[str]:
     assert PYTHON is not None
     return subprocess.run(
         [sys.executable, "-m", "pyacl", "emulator", "run", "--", PYTHON, *map(str, command)], capture_output=True,
-        text=True, cwd=HERE.parent, env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"})
+        text=True, cwd=HERE.parent, timeout=500,
+        env={**{k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, "TASK_QUEUE_ENABLE": queue})
 
 
-def test_features_give_what_the_cpu_gives() -> None:
-    done = run(HERE / "torch_npu" / "features.py")
+@QUEUES
+def test_features_give_what_the_cpu_gives(queue: str) -> None:
+    done = run(HERE / "torch_npu" / "features.py", queue=queue)
     assert done.returncode == 0, done.stderr[-4000:]
     results = json.loads(done.stdout.splitlines()[-1])
     assert len(results) > 200
     assert {name: result for name, result in results.items() if result != "ok"} == {}, done.stderr[-4000:]
 
 
-def test_training_reaches_the_cpus_losses() -> None:
-    done = run(HERE.parent / "examples" / "torch_npu_train.py")
+@QUEUES
+def test_training_reaches_the_cpus_losses(queue: str) -> None:
+    done = run(HERE.parent / "examples" / "torch_npu_train.py", queue=queue)
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
     assert done.stdout.count("step") == 10
     assert "not emulated" not in done.stderr

@@ -264,6 +264,15 @@ def streams_and_events() -> None:
 
 
 @case
+def more_events_than_a_queue_holds() -> None:
+    event = torch.npu.Event()
+    for _ in range(10000):  # without ever letting go of the GIL inside
+        event.record()
+    event.synchronize()
+    assert event.query()
+
+
+@case
 def non_blocking_copies() -> None:
     pinned = x.pin_memory()
     moved = pinned.to("npu", non_blocking=True)
