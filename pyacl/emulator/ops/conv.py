@@ -10,6 +10,7 @@ from typing import Any, Iterator
 
 import numpy as np
 
+from ...capi import lib
 from .activations import tensors_meet
 from .registry import define
 from .rules import reject
@@ -21,6 +22,7 @@ Pads = tuple[tuple[int, int], ...]
 _CHUNK = 1 << 22  # elements of columns made at once
 
 _THREE = "f32 f16 bf16"
+_CHANNELS_LAST = (lib.ACL_FORMAT_NHWC, lib.ACL_FORMAT_NDHWC)
 
 
 def window_count(size: int, kernel: int, stride: int, dilation: int, pads: tuple[int, int]) -> int:
@@ -187,8 +189,16 @@ def _check_windows(k: int, **given: Ints) -> None:
             reject(f"{name} {list(values)} has a number below {low}")
 
 
+def channels_first(*tensors: Any) -> None:
+    """Refuses tensors whose format has the channels last."""
+    for t in tensors:
+        if getattr(t, "format", None) in _CHANNELS_LAST:
+            reject("a format with the channels last (NHWC, NDHWC) is not emulated: give the tensor as NCHW, NCDHW, ND")
+
+
 def check_convolution(x: Any, weight: Any, bias: Any, stride: Ints, padding: Ints, dilation: Ints, transposed: bool,
                       extra: Ints, groups: int, cube_math_type: int = 0) -> None:
+    channels_first(x, weight)
     k = x.ndim - 2
     if not 1 <= k <= 3 or weight.ndim != x.ndim:
         reject(f"input has {x.ndim} dimensions and weight {weight.ndim}; both have 3, 4 or 5")

@@ -7,6 +7,7 @@ from typing import Any, Callable
 import numpy as np
 
 from . import rules
+from .conv import channels_first
 from .registry import define, family
 from .rms_norm import layer_norm
 from .rules import reject
@@ -212,6 +213,7 @@ def sync_stats(sums: Any, squares: Any, counts: Any, old_mean: Any, old_var: Any
 def check_channels(*positions: int) -> Callable[..., Any]:
     """The tensors at `positions` have one number for each channel of the first input."""
     def check(x: Any, *others: Any) -> None:
+        channels_first(x)
         if x.ndim < 2:
             reject(f"input of shape {list(x.shape)} has no channels: it takes 2 to 8 dimensions")
         for p in positions:

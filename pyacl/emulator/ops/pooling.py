@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from . import rules
-from .conv import Ints, scatter, taps
+from .conv import Ints, channels_first, scatter, taps
 from .registry import define, family
 from .rules import reject
 from .types import S8, S64
@@ -255,6 +255,7 @@ def unpool_backward(dy: Any, x: Any, index: Any, size: Ints, *_: Any) -> Any:
 # ---- operators' shapes
 
 def check_dims(x: Any, k: int) -> None:
+    channels_first(x)
     if x.ndim not in (k + 1, k + 2) or 0 in x.shape[x.ndim - k - 1:]:
         reject(f"self of shape {list(x.shape)}: it takes {k + 1} or {k + 2} dimensions, none but the first of size 0")
 
