@@ -74,8 +74,8 @@ if TYPE_CHECKING:
     from . import emulator as emulator
     from . import errors as errors
     from . import ops as ops
-    from .aipp import Aipp as Aipp
     from . import single_op as single_op
+    from .aipp import Aipp as Aipp
     from .args_handle import ArgsHandle as ArgsHandle
     from .arrays import BoolArray as BoolArray
     from .arrays import FloatArray as FloatArray

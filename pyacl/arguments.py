@@ -11,7 +11,7 @@ import keyword
 import operator as operators
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional, Sequence
 
@@ -62,7 +62,7 @@ class Plan:
         return str(self.prototype).replace("aclnnStatus ", "")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _exceptions() -> dict[str, str]:
     """``operator.parameter`` -> role, for the few whose names and const say something else than their pages."""
     return {place: role for role, places in json.loads((Path(__file__).parent / "roles.json").read_text()).items()
@@ -83,7 +83,7 @@ def _role(name: str, parameter: Parameter, first: bool) -> str:
     return "i" if parameter.type.startswith("const") else "o"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _plan(prototype: Prototype) -> Plan:
     names = tuple(p.name + "_" * keyword.iskeyword(p.name) for p in prototype.params)
     kinds = tuple(kind_of(p) for p in prototype.params)

@@ -6,7 +6,7 @@ bfloat16, float8, float6, float4 and int4 are those of ml_dtypes, which is impor
 from __future__ import annotations
 
 from enum import IntEnum
-from functools import lru_cache
+from functools import cache
 from typing import Any, Union
 
 import numpy as np
@@ -80,7 +80,8 @@ def _numpy(name: str) -> np.dtype[Any]:
     except TypeError:
         import ml_dtypes
 
-        return np.dtype(getattr(ml_dtypes, name))
+        found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+        return found
 
 
 _codes: dict[Any, int] = {}  # what was asked before -> aclDataType
@@ -128,7 +129,7 @@ def _checked(code: int) -> int:
     return code
 
 
-@lru_cache(maxsize=None)
+@cache
 def _by_code() -> dict[int, str]:
     return {getattr(lib, "ACL_" + n): n for n in (*_NAMES, *_WITHOUT_NUMPY)}
 
@@ -141,7 +142,7 @@ def name(code: int) -> str:
         raise TypeError(f"{code} is not an aclDataType") from None
 
 
-@lru_cache(maxsize=None)
+@cache
 def to_numpy(code: int) -> np.dtype[Any]:
     """The numpy dtype of an aclDataType. Raises TypeError where numpy has none (such as HIFLOAT8)."""
     cann = name(code)
@@ -177,7 +178,7 @@ def pack(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def unpack(raw: np.ndarray[Any, Any], dtype: np.dtype[Any], count: int) -> np.ndarray[Any, Any]:
     """The inverse of `pack`: `count` elements of `dtype` from flat uint8."""
-    halves = np.empty(raw.size * 2, np.uint8)
+    halves: np.ndarray[Any, Any] = np.empty(raw.size * 2, np.uint8)
     halves[0::2] = raw & 0xF
     halves[1::2] = raw >> 4
     if dtype.name == "int4":  # ml_dtypes wants the sign in the upper bits

@@ -7,7 +7,7 @@ clears it and later calls replace it.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any, Optional
 
 from .capi import BackendError, EmulatorWarning, ForkError, MissingSymbolError, ffi, lib
@@ -137,7 +137,7 @@ class InternalError(AclError, RuntimeError):
     """CANN failed inside."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _table() -> dict[int, tuple[str, type[AclError], str, str]]:
     """code -> name, class, cause, remedy."""
     from .error_codes import DEPRECATED, TABLE
@@ -196,7 +196,8 @@ def error(code: int, function: str, text: Optional[str] = None, remedy: str = ""
     if "not emulated: " in text:
         cls = NotEmulatedError
         missing = text.split("not emulated: ", 1)[1].split()[0]
-        cause, usual = f"the emulator does not have {missing}", "run this on an NPU, or leave it out of the emulated run"
+        cause = f"the emulator does not have {missing}"
+        usual = "run this on an NPU, or leave it out of the emulated run"
     return cls(code, name, function, text, remedy or usual, cause)
 
 

@@ -117,7 +117,7 @@ class Event(Resource):
             if not event._recorded:
                 return f"the {which} event was never recorded: call record(stream) before and after the work"
             if not event.query():
-                return f"the {which} event is not passed yet: synchronise its stream, or call event.synchronize(), first"
+                return f"the {which} event is not passed yet: synchronise its stream or the event first"
         if code == lib.ACL_ERROR_RT_EVENT_TIMESTAMP_REVERSAL:
             return "the end event was passed before the start event: swap them, as in start.elapsed_time(end)"
         return ""

@@ -61,8 +61,9 @@ def _document(found: Plan) -> str:
         optional = "; may be None" if "ptional" in name else ""
         lines.append(f"    {name}: {_TAKES[kind]}{role}{optional}")
     first, second = f"{found.prototype.name}GetWorkspaceSize", found.prototype.name
-    lines += ["", f"Stands on {first} and {second}.", "Raises TypeError or ValueError for an argument that does not fit "
-              "the prototype, and AclError for what", "the operator refuses (161001, 161002, ...)."]
+    lines += ["", f"Stands on {first} and {second}.",
+              "Raises TypeError or ValueError for an argument that does not fit the prototype, and AclError for what the",
+              "operator refuses (161001, 161002, ...)."]
     return "\n".join(lines)
 
 

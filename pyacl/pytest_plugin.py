@@ -1,7 +1,7 @@
 """A pytest fixture for latency, loaded by pytest where pyacl is installed.
 
-``acl_benchmark(call, stream=stream)`` measures as `pyacl.bench.measure` does, returns its result, and adds it to a table
-at the end of the run; ``--acl-benchmark-json FILE`` writes all of them for ``pyacl bench compare``.
+``acl_benchmark(call, stream=stream)`` measures as `pyacl.bench.measure` does, returns its result, and adds it to a
+table at the end of the run; ``--acl-benchmark-json FILE`` writes all of them for ``pyacl bench compare``.
 """
 
 from __future__ import annotations

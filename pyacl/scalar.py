@@ -41,8 +41,8 @@ class Scalar(Resource):
         A bool stays bool. An int goes with integers as int64, with floats as their scalar type. A float makes float32,
         of float64 tensors float64. A complex number makes complex64, or complex128 where the tensor is as wide.
         """
-        if isinstance(value, (np.generic, np.ndarray)):
-            return cls(value)
+        if isinstance(value, np.ndarray):
+            value = value[()]  # refused below where it has more than one element
         wide = dtype is not None and dtype.name in ("float64", "complex128")
         if isinstance(value, bool) or not isinstance(value, (int, float, complex)):
             return cls(value)

@@ -149,8 +149,8 @@ class Stream(Resource):
     def call(self, function: Callable[..., Any], *args: Any) -> None:
         """Queues ``function(*args)`` on the host, in order with the work here (aclrtLaunchHostFunc).
 
-        It runs on a thread of CANN's, and later work waits for it. It must not call pyacl. An exception is raised by the
-        next `synchronize`.
+        It runs on a thread of CANN's, and later work waits for it. It must not call pyacl. An exception is raised by
+        the next `synchronize`.
         """
         task = _HostCall(self.flight, function, args)
         handle = ffi.new_handle(task)

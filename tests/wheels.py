@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 CACHE = Path(os.environ.get("PYACL_TEST_CACHE", Path.home() / ".cache" / "pyacl-tests"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _find(requirement: str, python: str) -> Path | str:
     """The wheel's file, or why there is none."""
     name, version = requirement.replace("-", "_").split("==")

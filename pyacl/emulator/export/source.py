@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import sysconfig
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from ...capi import cdefs
@@ -58,7 +58,7 @@ def second_phases() -> list[str]:
     return [name for name in cdefs.operators() if cdefs.prototype(name) is None]
 
 
-@lru_cache(maxsize=None)
+@cache
 def deferrable() -> set[str]:
     """The calls that start work or drop a description, and answer nothing but that they did: see `deferred.c`."""
     return {*second_phases(), *_DEFERRABLE}
