@@ -62,8 +62,8 @@ def _document(found: Plan) -> str:
         lines.append(f"    {name}: {_TAKES[kind]}{role}{optional}")
     first, second = f"{found.prototype.name}GetWorkspaceSize", found.prototype.name
     lines += ["", f"Stands on {first} and {second}.",
-              "Raises TypeError or ValueError for an argument that does not fit the prototype, and AclError for what the",
-              "operator refuses (161001, 161002, ...)."]
+              "Raises TypeError or ValueError for an argument that does not fit the prototype, and AclError for what",
+              "the operator refuses (161001, 161002, ...)."]
     return "\n".join(lines)
 
 

@@ -43,6 +43,8 @@ class Scalar(Resource):
         """
         if isinstance(value, np.ndarray):
             value = value[()]  # refused below where it has more than one element
+        if isinstance(value, np.generic):
+            return cls(value)
         wide = dtype is not None and dtype.name in ("float64", "complex128")
         if isinstance(value, bool) or not isinstance(value, (int, float, complex)):
             return cls(value)
