@@ -1,5 +1,6 @@
 """``python -m benchmarks``: every claim of the project about speed, in one run, as tables of ratios.
 
+``python -m benchmarks operators`` is a table of its own: the emulator's operators beside numpy's and PyTorch's.
 Needs gcc. Each part runs in a process of its own, because a process has one backend.
 """
 
@@ -18,7 +19,7 @@ from typing import Any, Sequence
 from pyacl.bench import text
 from pyacl.bench.environment import environment
 
-from . import emulator, noop, rivals
+from . import emulator, noop, operators, rivals
 from .timing import ratio
 
 PARTS = ("binding", "emulator", "import")
@@ -27,6 +28,8 @@ WAYS = ("C loop", "ctypes", "cffi ABI", "cffi API", "nanobind", "pyacl")
 
 def main() -> int:
     """Runs the parts that were asked for; 0 when all budgets hold, 1 when one does not."""
+    if sys.argv[1:2] == ["operators"]:
+        return operators.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="which parts (default all)")
     parser.add_argument("--rounds", type=int, default=300, help="samples of each short call (default 300)")
