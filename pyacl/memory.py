@@ -173,6 +173,13 @@ class _Operand(NamedTuple):
     keep: Any  # what must live as long as the copy
 
 
+def host_bytes(obj: Any, writable: bool = False) -> Any:
+    """A ``char[]`` over the bytes of an object with the buffer protocol, which it keeps."""
+    if isinstance(obj, memoryview):  # the collector crashes on one that is exported; it does not look behind an array
+        obj = np.frombuffer(obj, np.uint8)
+    return ffi.from_buffer(obj, require_writable=writable)
+
+
 def _operand(obj: Any, writable: bool) -> _Operand:
     if isinstance(obj, DeviceBuffer):
         return _Operand(obj.handle, obj.nbytes, True, obj)
@@ -201,8 +208,7 @@ def _operand(obj: Any, writable: bool) -> _Operand:
         raise ValueError(f"cannot copy into a read-only {type(obj).__name__}: give a bytearray or a writable array")
     if view.nbytes == 0:
         return _Operand(ffi.NULL, 0, False, obj)
-    # Of the object, not of the memoryview: the collector crashes on a memoryview that is still exported.
-    pointer = ffi.from_buffer(source, require_writable=writable)
+    pointer = host_bytes(source, writable)
     return _Operand(pointer, view.nbytes, False, (obj, pointer))
 
 

@@ -12,7 +12,7 @@ from . import errors
 from .binding import Array, Binding, CallBinding, _ordered
 from .capi import ffi, lib
 from .context import Context, switched
-from .memory import DeviceBuffer
+from .memory import DeviceBuffer, host_bytes
 from .model_config import ExecConfig, LoadConfig
 from .model_desc import ModelDesc, Path, TensorInfo
 from .resource import Resource
@@ -82,7 +82,7 @@ class Model(Resource):
                 config.set("load_type", _load_type("mem", work, weights))
             _give_memory(config, work, weights)
             return cls.from_config(config)
-        view = ffi.from_buffer(data)
+        view = host_bytes(data)
         model = cls.__new__(cls)
         if work is None and weights is None:
             model._load("aclmdlLoadFromMem", lambda out: (view, len(view), out), view)
@@ -107,7 +107,7 @@ class Model(Resource):
         if isinstance(source, (str, os.PathLike)):
             errors.check(lib.aclmdlQuerySize(os.fsencode(source), work, weights), "aclmdlQuerySize")
         else:
-            view = ffi.from_buffer(source)
+            view = host_bytes(source)
             errors.check(lib.aclmdlQuerySizeFromMem(view, len(view), work, weights), "aclmdlQuerySizeFromMem")
         return ModelSize(int(work[0]), int(weights[0]))
 

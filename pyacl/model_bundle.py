@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Optional
 from . import errors
 from .capi import ffi, lib
 from .context import Context, switched
-from .memory import DeviceBuffer
+from .memory import DeviceBuffer, host_bytes
 from .model import Model, ModelSize, _block
 from .model_config import LoadConfig
 from .model_desc import Path
@@ -46,7 +46,7 @@ class ModelBundle(Resource):
     @classmethod
     def from_bytes(cls, data: Any, *, load: bool = True, variables: Optional[DeviceBuffer] = None) -> ModelBundle:
         """Opens a bundle's bytes, which are kept as long as the bundle."""
-        view = ffi.from_buffer(data)
+        view = host_bytes(data)
         return cls._open((view, len(view)), "Mem", load, variables, cls.query_size(data))
 
     @classmethod
@@ -80,7 +80,7 @@ class ModelBundle(Resource):
             if isinstance(source, (str, os.PathLike)):
                 code, function = lib.aclmdlBundleQueryInfoFromFile(os.fsencode(source), info), "FromFile"
             else:
-                view = ffi.from_buffer(source)
+                view = host_bytes(source)
                 code, function = lib.aclmdlBundleQueryInfoFromMem(view, len(view), info), "FromMem"
             errors.check(code, f"aclmdlBundleQueryInfo{function}")
             number, work, weights = (ffi.new("size_t *") for _ in range(3))

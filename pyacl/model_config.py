@@ -9,7 +9,7 @@ from typing import Any, Mapping, Optional
 
 from . import errors
 from .capi import ffi, lib
-from .memory import DeviceBuffer
+from .memory import DeviceBuffer, host_bytes
 from .resource import Resource
 
 
@@ -80,7 +80,7 @@ class _Config(Resource):
             return value.handle
         if isinstance(value, int):
             return ffi.cast("void *", value)
-        view = ffi.from_buffer(value)
+        view = host_bytes(value)
         self._kept.append(view)
         return ffi.cast("void *", view)
 

@@ -12,6 +12,7 @@ import numpy as np
 from . import errors
 from .capi import ffi, lib
 from .dtypes import Format, nbytes, to_numpy
+from .memory import host_bytes
 from .resource import Resource
 
 Path = Union[str, "os.PathLike[str]"]
@@ -88,7 +89,7 @@ class ModelDesc(Resource):
     def from_bytes(cls, data: Any) -> ModelDesc:
         """Describes a model's bytes without loading it."""
         desc = cls.__new__(cls)
-        view = ffi.from_buffer(data)
+        view = host_bytes(data)
         desc._fill("aclmdlGetDescFromMem", (view, len(view)), None)
         return desc
 
