@@ -3,6 +3,7 @@
 from setuptools import find_packages, setup
 
 setup(
-    cffi_modules=["pyacl/capi/build.py:api", "pyacl/capi/build.py:hot", "pyacl/capi/build.py:abi"],
+    cffi_modules=["pyacl/capi/build.py:api", "pyacl/capi/build.py:hot", "pyacl/capi/build.py:abi",
+                  "pyacl/emulator/half_build.py:half"],
     packages=[*find_packages(include=["pyacl", "pyacl.*"]), "pyacl.capi.cdefs"],
 )

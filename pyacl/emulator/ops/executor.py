@@ -7,6 +7,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from ...capi import lib
+from .. import half
 from ..failure import Failure
 from ..machine import memory
 from . import tensor as views
@@ -14,7 +15,7 @@ from .registry import Operator
 from .rules import is_tensor
 from .signature import CONVERTERS, Parameter
 from .tensor import Tensor
-from .types import F16, F32, HALF, Dtype, cast, castable, category, name, wide, widen_half
+from .types import F16, F32, HALF, Dtype, cast, castable, category, name, wide
 
 BLOCK = 1 << 16  # elements: large elementwise operators go through the cache piece by piece
 MAX_DIMS = 8
@@ -284,6 +285,11 @@ class Run:
         if value.dtype != out.dtype:
             if result in HALF and out.dtype != result:
                 value = cast(value, result)
+            if value.dtype == F32 and out.dtype in HALF and value.shape == out.shape:
+                tensor = self.plan.tensors[slot]
+                if tensor is not None and not tensor.indirect:
+                    half.narrow(value, out.dtype, out)
+                    return
             value = cast(value, out.dtype)
         found = self.plan.tensors[slot]
         assert found is not None
@@ -322,8 +328,8 @@ def _convert(value: Any, target: Any) -> Any:
 
 
 def _cast_input(value: Any, target: Dtype) -> Any:
-    if value.dtype == F16 and target == F32 and value.ndim:
-        return widen_half(value)
+    if value.dtype in HALF and target == F32:
+        return half.widen(value)
     return cast(value, target) if category(value.dtype) > category(target) else value.astype(target)
 
 

@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 
 from ...capi import lib
+from .. import half
 
 Dtype = Any  # np.dtype; ml_dtypes registers types that numpy's stubs do not know
 
@@ -128,16 +129,6 @@ def wide(dtype: Dtype) -> Dtype:
     return F32 if dtype in HALF else dtype
 
 
-@cache
-def _every_half() -> Any:
-    return np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
-
-
-def widen_half(array: Any) -> Any:
-    """float16 as float32: looked up, at half of the time that numpy's conversion takes."""
-    return _every_half().take(array.view(np.uint16))
-
-
 def cast(array: Any, dtype: Dtype) -> Any:
     """`array` as `dtype`: to integers towards zero, clamped to the range, NaN to 0; floats rounded to nearest even."""
     if array.dtype == dtype:
@@ -146,15 +137,22 @@ def cast(array: Any, dtype: Dtype) -> Any:
         return to_integer(array, dtype)
     if array.dtype in COMPLEXES and dtype not in COMPLEXES:
         array = array.real
+    if array.dtype == F32 and dtype in HALF:
+        return half.narrow(array, dtype)
+    if array.dtype in HALF and dtype == F32:
+        return half.widen(array)
     return array.astype(dtype)
 
 
 def to_integer(array: Any, dtype: Dtype) -> Any:
     """Floats as integers: the fraction cut off, out of range clamped, NaN 0."""
     info = np.iinfo(dtype)
-    values = array.astype(F32) if array.dtype in HALF else array
-    result = np.empty(values.shape, dtype)
+    values = half.widen(array) if array.dtype in HALF else array
     with np.errstate(all="ignore"):
+        # Where all are in range, and none is NaN, numpy's conversion is the device's.
+        if values.size > 64 and values.min() > float(info.min) and values.max() < float(info.max):
+            return values.astype(dtype)
+        result = np.empty(values.shape, dtype)
         np.copyto(result, values, casting="unsafe")
     # The largest integers of 4 and 8 bytes have no exact float; comparing against the power of two above is exact.
     np.copyto(result, info.max, where=values >= float(info.max) + (info.bits <= 16))
