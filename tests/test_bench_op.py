@@ -140,6 +140,22 @@ def test_one_operator_all_outputs(capsys: pytest.CaptureFixture[str], device: An
     assert files[2].read_bytes()[:4] == b"\x89PNG"
 
 
+def test_every_way_to_launch_is_measured(capsys: pytest.CaptureFixture[str], device: Any, tmp_path: Path,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(pyacl.Graph, "launch", lambda *_, launch=pyacl.Graph.launch: (calls.append(1), launch(*_)))
+    path = tmp_path / "r.json"
+    caches = []
+    monkeypatch.setattr(pyacl.ops, "cache", lambda made=pyacl.ops.cache: caches.append(made()) or caches[-1])
+    code, _, err = run(capsys, "bench", "op", "aclnnAdd", "--shape", "16", "--iters", "6", "--batch", "2", "--warmup",
+                       "2", "--quiet", "--json", path)
+    assert (code, err) == (0, "")
+    assert [(r.label, r.notes) for r in bench.read_json(path)[0]] == [
+        ("one-shot", []), ("repeatable", []), ("cached", []), ("graph", [])]
+    assert len(calls) == 8
+    assert [(c.misses, c.hits) for c in caches] == [(1, 7)]
+
+
 def test_several_operators_shapes_and_dtypes(capsys: pytest.CaptureFixture[str], device: Any, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     code, out, _ = run(capsys, "bench", "op", "aclnnAdd", "aclnnMul", "--shape", "4x4", "--shape", "8,1", "--dtype",

@@ -235,44 +235,33 @@ def _executor(name: str, arguments: list[Any], stack: ExitStack) -> Any:
 
 
 def _cached(name: str, arguments: list[Any], stream: Any, stack: ExitStack) -> Callable[[], Any]:
-    """A one-shot call that finds the executor of an earlier one."""
-    try:
-        from .. import ops
-    except ImportError:
-        raise _NotHere("pyacl.ops has no cache") from None
-    cache = getattr(ops, "cache", None)
-    if cache is None:
-        raise _NotHere("pyacl.ops has no cache")
-    call = getattr(stack.enter_context(cache()), name)
+    """A call of ``pyacl.ops`` that finds the executor of an earlier one."""
+    from .. import ops
+
+    stack.enter_context(ops.cache())
+    call = getattr(ops, name)
     return lambda: call(*arguments, stream=stream)
 
 
 def _graph(name: str, arguments: list[Any], stream: Any, stack: ExitStack) -> Callable[[], Any]:
-    """Captured once (aclmdlRICaptureBegin), replayed at each call (aclmdlRIExecuteAsync)."""
-    from ..capi import MissingSymbolError, ffi, lib
-    from ..errors import AclError, check
+    """Captured once, replayed at each call."""
+    from ..capi import MissingSymbolError
+    from ..errors import AclError
+    from ..graph import Graph
     from ..stream import Stream
 
     # Captured on a stream of its own: a capture that fails leaves its stream unusable.
     side = stack.enter_context(Stream())
     executor = _executor(name, arguments, stack)
-    out = ffi.new("aclmdlRI *")
     try:
-        check(lib.aclmdlRICaptureBegin(side.handle, lib.ACL_MODEL_RI_CAPTURE_MODE_GLOBAL), "aclmdlRICaptureBegin")
-        try:
+        with Graph.capture(side) as graph:
             executor.launch(side)
-        finally:
-            ended = lib.aclmdlRICaptureEnd(side.handle, out)
-        check(ended, "aclmdlRICaptureEnd")
     except MissingSymbolError as error:
         raise _NotHere(str(error)) from None
     except AclError as error:
         raise _NotHere(f"{error.function} failed with {error.code} ({error.name})") from None
-    graph = out[0]
-    stack.callback(lambda: check(lib.aclmdlRIDestroy(graph), "aclmdlRIDestroy"))
-    stack.callback(stream.synchronize)
-    handle = stream.handle
-    return lambda: check(lib.aclmdlRIExecuteAsync(graph, handle), "aclmdlRIExecuteAsync")
+    stack.enter_context(graph)
+    return lambda: graph.launch(stream)
 
 
 _LAUNCHES: dict[str, Callable[[str, list[Any], Any, ExitStack], Callable[[], Any]]] = {
