@@ -14,7 +14,7 @@ import importlib.util
 import os
 import sys
 import warnings
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, NoReturn, Optional, Sequence
 
 # Command: the module that has it, and one line of help.
 COMMANDS = {
@@ -28,6 +28,13 @@ COMMANDS = {
 
 class CommandError(Exception):
     """The command cannot be carried out as given; its text is all that the user sees."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """One that says in one line what was wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(f"{message}: see {self.prog} --help")
 
 
 def add_commands(parser: argparse.ArgumentParser, commands: Mapping[str, tuple[str, str]],
@@ -54,7 +61,7 @@ def _exists(module: str) -> bool:
 
 def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """The parser that understands `argv`."""
-    parser = argparse.ArgumentParser(prog="pyacl", description="Ascend NPUs from Python, or an emulator without one.")
+    parser = _Parser(prog="pyacl", description="Ascend NPUs from Python, or an emulator without one.")
     parser.add_argument("--backend", choices=("auto", "native", "emulator"),
                         help="which implementation serves (default: PYACL_BACKEND, else auto)")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
@@ -99,7 +106,7 @@ def _main(argv: Optional[Sequence[str]]) -> int:
 
             capi.use_backend(args.backend)
         return int(args.run(args))
-    except SystemExit as left:  # argparse has said why
+    except SystemExit as left:  # --help
         return left.code if isinstance(left.code, int) else 2
     except KeyboardInterrupt:
         print("pyacl: interrupted", file=sys.stderr)
