@@ -56,13 +56,17 @@ def batched(log: Any, targets: Any) -> tuple[Any, Any]:
     return (log, targets) if log.ndim == 3 else (log[:, None], targets.reshape(1, -1))
 
 
-def ctc(log: Any, targets: Any, steps: Any, lengths: Any, blank: int, zero: bool) -> Any:
+def ctc(log: Any, targets: Any, steps: Any, lengths: Any, blank: int, zero: bool, outs: Any = ()) -> Any:
+    """(losses, alpha); the tensor for alpha may be wider than the longest target needs."""
     batch, targets = batched(log, targets)
     extended = labels(targets, lengths, blank)
     alpha = forward(np.take_along_axis(batch.transpose(1, 0, 2), extended[:, None, :], 2), extended, blank)
     loss = likelihood(alpha, steps, lengths)
     if zero:
         loss = np.where(np.isinf(loss), 0, loss)
+    if outs and outs[1] is not None:
+        room = max(outs[1].shape[2] - alpha.shape[2], 0)
+        alpha = np.pad(alpha, ((0, 0), (0, 0), (0, room)), constant_values=-np.inf)
     return loss if log.ndim == 3 else loss[0], alpha
 
 
@@ -104,7 +108,8 @@ def check(log: Any, targets: Any, steps: Any, lengths: Any, blank: int, *_: Any)
 
 define("CtcLoss", ctc, check=check, workspace=4096,
        dtypes=dict.fromkeys(("negLogLikelihoodOut", "logAlphaOut"), _FLOATS),
-       shape=lambda log, targets, *_: (tuple(log.shape[1:-1]), None), result=lambda log, *_: (log.dtype, log.dtype),
+       shape=lambda log, targets, steps, *_: (tuple(log.shape[1:-1]), (len(steps), log.shape[0], None)),
+       result=lambda log, *_: (log.dtype, log.dtype),
        oracle="torch.nn.functional.ctc_loss")
 define("CtcLossBackward", ctc_backward, check=lambda dy, log, targets, steps, lengths, loss, alpha, blank, zero: check(
     log, targets, steps, lengths, blank), shape=rules.like(1), result=rules.first, workspace=4096,

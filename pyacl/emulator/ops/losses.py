@@ -267,7 +267,8 @@ def check_entropy(x: Any, target: Any, weight: Any, reduction: Any, smoothing: f
 
 def entropy_shapes(x: Any, target: Any, weight: Any, reduction: Any, ignore: int, smoothing: float, *_: Any) -> Any:
     check_entropy(x, target, weight, reduction, smoothing)
-    return (x.shape[0],) if reduction == "none" else (), tuple(x.shape), None, None
+    lost = (x.shape[0],) if reduction == "none" else ()
+    return lost, tuple(x.shape), lost, (x.shape[0],)
 
 
 def entropy_grad_shape(dy: Any, log: Any, target: Any, weight: Any, grad_z: Any, lse: Any, reduction: Any, ignore: int,

@@ -2,7 +2,8 @@
 
 A rule gets an operator's inputs in the order of the prototype and reads only ``shape``, ``ndim``, ``size`` and
 ``dtype`` of tensors, so it works on aclTensors and on numpy arrays. It returns the shape (or dtype) of the output, or a
-tuple of them for several outputs; None for one that it leaves open. `reject` refuses the call.
+tuple of them for several outputs; None for one that it leaves open, or for a dimension of a shape. `reject` refuses the
+call.
 """
 
 from __future__ import annotations
