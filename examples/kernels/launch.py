@@ -22,9 +22,10 @@ HERE = Path(__file__).resolve().parent
 
 def compiled(folder: str) -> str:
     """add_custom.c for this machine, as the emulator loads it."""
-    include = subprocess.run([sys.executable, "-m", "pyacl", "kernel", "include"], capture_output=True, text=True, check=True)
+    include = subprocess.run([sys.executable, "-m", "pyacl", "kernel", "include"], stdout=subprocess.PIPE, text=True,
+                             check=True).stdout.strip()
     library = f"{folder}/add_custom.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", f"-I{include.stdout.strip()}", str(HERE / "add_custom.c"), "-o", library],
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", f"-I{include}", str(HERE / "add_custom.c"), "-o", library],
                    check=True)
     return library
 

@@ -6,6 +6,7 @@ import _ctypes
 import ctypes
 import json
 import os
+import tempfile
 import warnings
 import weakref
 from pathlib import Path
@@ -31,10 +32,10 @@ class Function:
         self.name = info.name
         self.cpu_function = cpu_function  # of an AI CPU kernel: the name of its C function
         self.ai_cpu = info.core_type == objects.AI_CPU
-        self.max_arguments = info.max_arguments
         self.needs_sync_address = info.needs_sync_address and not self.ai_cpu
         self.system_bytes = 8 * self.needs_sync_address
         self.signature = registry.parse(info.signature) if info.signature else None
+        self.max_arguments = info.max_arguments if self.signature is None else len(self.signature)
         self.number = handles.new(self)
 
     @property
@@ -196,15 +197,14 @@ def _refuse(description: str, why: str) -> Failure:
 
 def _open_library(data: bytes, description: str) -> ctypes.CDLL:
     """A host library. Every load is a library of its own, with its own variables, as on a device."""
-    descriptor = os.memfd_create("pyacl-kernel")
     try:
-        with open(descriptor, "wb", closefd=False) as file:
+        # A name of its own: the loader takes a name that it knows for the library that it has.
+        with tempfile.NamedTemporaryFile(prefix="pyacl-kernel-", suffix=".so") as file:
             file.write(data)
-        return ctypes.CDLL(f"/proc/self/fd/{descriptor}", os.RTLD_NOW | os.RTLD_LOCAL)
+            file.flush()
+            return ctypes.CDLL(file.name, os.RTLD_NOW | os.RTLD_LOCAL)
     except OSError as error:
         raise _refuse(description, str(error)) from None
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: str) -> bytes:
