@@ -47,7 +47,7 @@ class Binding(Resource):
     waits for the streams on which it was executed; it frees what it allocated itself.
     """
 
-    __slots__ = ("model", "_output", "_inputs", "_outputs", "_copies", "_hidden", "shapes", "_descs")
+    __slots__ = ("model", "_output", "_inputs", "_outputs", "_copies", "_hidden", "shapes")
 
     _warns = False
     _composite = True
@@ -62,7 +62,6 @@ class Binding(Resource):
         self._hidden: list[_Slot] = []
         self._copies = False  # whether numpy arrays have to be copied
         self.shapes: dict[str, tuple[int, ...]] = {}  # of inputs whose dimensions vary
-        self._descs: list[Any] = []
         given = _ordered(inputs, desc.inputs, "input")
         wanted: Sequence[Any] = [_OWN] * len(desc.outputs) if outputs is None else _ordered(
             outputs, desc.outputs, "output")
@@ -275,8 +274,7 @@ class Binding(Resource):
 
     def upload(self, stream: Optional[Stream]) -> None:
         """Copies numpy inputs to the device; queued on `stream` from pinned memory if there is one."""
-        if stream is not None:
-            settle(self)  # the pinned memory may still be read
+        settle(self)  # what is queued may still read the memory that is filled here
         for slot in self._inputs:
             if slot.array is None:
                 continue
@@ -284,7 +282,7 @@ class Binding(Resource):
                 memcpy(slot.memory, raw_bytes(np.ascontiguousarray(slot.array)))
                 continue
             if slot.staging is None:
-                slot.staging = HostBuffer(slot.array.nbytes)
+                slot.staging = HostBuffer._for_pyacl(slot.array.nbytes)
             slot.staging.numpy[:] = raw_bytes(np.ascontiguousarray(slot.array))
             memcpy_async(slot.memory, slot.staging, stream)
 
@@ -298,7 +296,7 @@ class Binding(Resource):
                 _copy_out(array, slot.memory, self.output_shape(i))
                 continue
             if slot.staging is None:
-                slot.staging = HostBuffer(array.nbytes)
+                slot.staging = HostBuffer._for_pyacl(array.nbytes)
             memcpy_async(slot.staging, slot.memory, stream, array.nbytes)
             stream.call(_unstage, array, slot.staging)
 
@@ -329,7 +327,7 @@ class Binding(Resource):
         return tensor
 
     def drop_results(self) -> None:
-        """After an execution that failed: frees what the runtime had allocated already."""
+        """After an execution whose results nobody gets: frees what the runtime had allocated already."""
         for slot in self._outputs:
             if slot.memory is None and lib.aclGetDataBufferAddr(slot.buffer) != _NULL:
                 lib.aclrtFree(lib.aclGetDataBufferAddr(slot.buffer))
@@ -355,6 +353,7 @@ class Binding(Resource):
             slot.memory = slot.array = slot.staging = None
 
     def _release(self) -> None:
+        self.drop_results()  # of an execution that nobody waited for to the end
         self._destroy(self.handle)
         self._output = _NULL
 

@@ -131,13 +131,27 @@ class HostBuffer(Resource):
     `numpy` is a view of it. A view that outlives `close` stays valid: the memory goes when the last one does.
     """
 
-    __slots__ = ("nbytes", "address", "_pinned")
+    __slots__ = ("nbytes", "address", "_pinned", "_explicit")
 
     def __init__(self, nbytes: int) -> None:
+        self._allocate(nbytes, True)
+
+    def _allocate(self, nbytes: int, explicit: bool) -> None:
         _alloc_size(nbytes)
         self._pinned: Optional[_Pinned] = _Pinned(int(nbytes))
-        self.nbytes, self.address = int(nbytes), self._pinned.address
+        self.nbytes, self.address, self._explicit = int(nbytes), self._pinned.address, explicit
         self._own(ffi.cast("void *", self.address), self._pinned.context)
+
+    @classmethod
+    def _for_pyacl(cls, nbytes: int) -> HostBuffer:
+        """One that belongs to another object of ours, as `DeviceBuffer._for_pyacl`."""
+        buffer = cls.__new__(cls)
+        buffer._allocate(nbytes, False)
+        return buffer
+
+    @property
+    def _warns(self) -> bool:  # type: ignore[override]
+        return self._explicit
 
     @classmethod
     def from_numpy(cls, array: np.ndarray[Any, Any]) -> HostBuffer:

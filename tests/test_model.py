@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import warnings
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -189,6 +191,36 @@ def test_numpy_is_copied_at_every_execution(model: Model, stream: Stream) -> Non
         np.testing.assert_array_equal(y, Y[::-1])
 
 
+def test_numpy_of_a_queued_execution_stays_what_it_was(model: Model, stream: Stream) -> None:
+    first = np.zeros((4, 8), np.float32)
+    x = X.copy()
+    with model.bind([x], [first, np.zeros(4, np.float32)]) as binding:
+        model.execute_async(binding, stream)
+        x[:] = X[::-1]
+        later = model.execute(binding, stream=stream)[0].copy()
+    np.testing.assert_array_equal(later, Y[::-1])
+    seen: list[np.ndarray] = []
+    x[:] = X
+    with model.bind([x], [first, np.zeros(4, np.float32)]) as binding:
+        model.execute_async(binding, stream)
+        stream.call(lambda: seen.append(first.copy()))
+        x[:] = X[::-1]
+        model.execute(binding)
+    np.testing.assert_array_equal(seen[0], Y)
+    np.testing.assert_array_equal(first, Y[::-1])
+
+
+def test_a_binding_does_not_ask_to_close_what_is_its_own(model: Model, stream: Stream) -> None:
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", ResourceWarning)
+        with model.bind([X], [np.zeros((4, 8), np.float32), np.zeros(4, np.float32)]) as binding:
+            model.execute_async(binding, stream)
+            stream.synchronize()
+        del binding
+        gc.collect()
+    assert not found
+
+
 def test_strided_numpy(model: Model) -> None:
     x = np.asfortranarray(X)
     y = np.zeros((8, 4), np.float32).T
@@ -339,6 +371,16 @@ def test_timeout_of_an_execution(model: Model, stream: Stream) -> None:
         model.execute(binding, stream=stream, config=ExecConfig(stream_sync_timeout=20))
 
 
+def test_outputs_of_an_execution_that_timed_out_are_not_lost(model: Model, stream: Stream) -> None:
+    x = Tensor.from_numpy(X)
+    before = pyacl.mem_info().free
+    for _ in range(3):
+        with model.bind([x], [None, None]) as binding:
+            with models.blocked(stream), pytest.raises(TimeoutError):
+                model.execute(binding, stream=stream, config=ExecConfig(stream_sync_timeout=20))
+    assert pyacl.mem_info().free == before
+
+
 def test_an_aborted_execution_does_not_keep_the_model_busy(model: Model) -> None:
     with Stream() as stopped, Stream() as other, pyacl.Event(resettable=True) as event, \
             model.bind([Tensor.from_numpy(X)], outputs()) as binding:
@@ -386,7 +428,7 @@ def test_forgotten_models_warn_and_unload(om: Path) -> None:
     free = pyacl.mem_info().free
     held = [Model.from_file(om)]
     held[0](X)
-    with pytest.warns(ResourceWarning, match="never closed"):
+    with pytest.warns(ResourceWarning, match=r"pyacl.Model dense.om \(x .* was never closed"):
         held.clear()
     assert pyacl.mem_info().free == free
 
