@@ -118,9 +118,16 @@ class Resource:
 
     def __del__(self) -> None:
         try:
-            if _over or not _forget(self):
+            if _over or self.closed:
                 return
-            text = f"{self!r} was never closed" if self._warns else ""
+            text = ""
+            if self._warns:
+                try:
+                    text = f"{self!r} was never closed"
+                except Exception:
+                    text = f"a {type(self).__name__} was never closed"
+            if not _forget(self):
+                return
             try:
                 self._finish()
             except Exception:  # nobody is there to catch it
@@ -275,6 +282,12 @@ class Flight:
         if old is not None:
             self.hold(old)
 
+    if not TYPE_CHECKING:  # as in Resource
+        def __getattr__(self, name: str) -> Any:
+            if name == "handle":
+                raise errors.ClosedError("this Stream is closed")
+            raise AttributeError(f"'Flight' object has no attribute {name!r}")
+
     @property
     def context(self) -> Optional[Resource]:
         """The context of the stream, while it is alive."""
@@ -326,6 +339,10 @@ class Flight:
     def forget(self) -> None:
         """The stream is gone, and what it used is free."""
         flights.pop(self.address, None)
+        try:
+            del self.handle  # nothing may be queued with it any more
+        except AttributeError:
+            pass
         self.held = {}
         self._batches.clear()
         self.workspace, self.room, self._buffer = ffi.NULL, 0, None
