@@ -88,31 +88,32 @@ def _ways(kernel: Kernel, values: list[Any], blocks: int, stream: Any) -> dict[s
     from ..args_handle import ArgsHandle
 
     handle = ArgsHandle(kernel, nbytes=sum(_room(v) for v in values) or 8)
-    indexes, places = [], []
+    scalars: list[tuple[int, Any]] = []
+    places: list[tuple[int, bytes]] = []
     for value in values:
         if isinstance(value, bytes):
             places.append((handle.append_placeholder(len(value)), value))
-            indexes.append(None)
         else:
-            indexes.append(handle.append(value))
+            index = handle.append(value)
+            if isinstance(value, np.generic):
+                scalars.append((index, value))
     for index, data in places:
         handle.placeholder_buffer(index)[:] = data
     handle.finalize()
     ways: dict[str, Any] = {"prepared": lambda: kernel.launch(handle, blocks, stream)}
-    scalars = [(i, v) for i, v in zip(indexes, values) if isinstance(v, np.generic)]
     if scalars:
-        index, value = scalars[0]
+        changed, scalar = scalars[0]
 
         def updated() -> None:
-            handle.update(index, value)  # type: ignore[arg-type]
+            handle.update(changed, scalar)
             handle.finalize()
             kernel.launch(handle, blocks, stream)
 
         ways["updated"] = updated
     plain = [v for v in values if not isinstance(v, bytes)]
-    data = [v for v in values if isinstance(v, bytes)]
-    if not data or all(isinstance(v, bytes) for v in values[len(plain):]):  # launch_args puts placeholders last
-        ways["built anew"] = lambda: kernel.launch_args(stream, blocks, *plain, placeholder=data or None)
+    blobs = [v for v in values if isinstance(v, bytes)]
+    if all(isinstance(v, bytes) for v in values[len(plain):]):  # launch_args puts placeholders last
+        ways["built anew"] = lambda: kernel.launch_args(stream, blocks, *plain, placeholder=blobs or None)
     return ways
 
 
