@@ -106,6 +106,44 @@ def check_ada(x: Any, scale: Any, shift: Any, weight: Any, bias: Any, eps: float
             reject(f"scale and shift of shape {list(t.shape)} do not fit x of {list(x.shape)}")
 
 
+def ada_backward(dy: Any, x: Any, shape: Ints, rstd: Any, mean: Any, scale: Any, shift: Any, weight: Any,
+                 bias: Any) -> Any:
+    """(dx, dscale, dshift, dweight, dbias)"""
+    scaled = (x - mean) * rstd
+    plain = scaled if weight is None else scaled * weight
+    grown = dy * (1 + (scale if scale.ndim == x.ndim else scale[..., None, :]))
+    dscale = (dy * (plain if bias is None else plain + bias)).sum(axis=-2, dtype=np.float32).reshape(scale.shape)
+    return (gradient(grown if weight is None else grown * weight, scaled, rstd, (x.ndim - 1,)), dscale,
+            dy.sum(axis=-2, dtype=np.float32).reshape(shift.shape), total(grown * scaled, rest(x, 1)),
+            total(grown, rest(x, 1)))
+
+
+def check_ada_backward(dy: Any, x: Any, shape: Ints, rstd: Any, mean: Any, scale: Any, shift: Any, weight: Any,
+                       bias: Any) -> None:
+    check_ada(x, scale, shift, weight, bias, 0)
+    check_layer_backward(dy, x, shape, mean, rstd, weight, bias, (True,) * 3)
+
+
+def modulate(x: Any, scale: Any, shift: Any) -> Any:
+    """(B, L, D) by factors and offsets of (B, D) or (B, 1, D)."""
+    scale, shift = (t if t is None or t.ndim == 3 else t[:, None] for t in (scale, shift))
+    y = x if scale is None else x * (1 + scale)
+    return y if shift is None else y + shift
+
+
+def modulate_backward(dy: Any, x: Any, scale: Any, shift: Any) -> Any:
+    return (dy if scale is None else dy * scale[:, None],
+            None if scale is None else (dy * x).sum(axis=1, dtype=np.float32),
+            None if shift is None else dy.sum(axis=1, dtype=np.float32))
+
+
+def check_modulate(x: Any, *factors: Any) -> None:
+    for t in factors:
+        if t is not None and (x.ndim != 3 or tuple(t.shape) not in ((x.shape[0], x.shape[2]),
+                                                                    (x.shape[0], 1, x.shape[2]))):
+            reject(f"scale and shift of shape {list(t.shape)} do not fit {list(x.shape)}")
+
+
 # ---- batches: every dimension but the second
 
 def over(x: Any) -> Ints:
@@ -372,6 +410,17 @@ define("AdaLayerNorm", lambda *inputs: ada_layer(*inputs)[0], shape=rules.same, 
        workspace=WORKSPACE, oracle="torch.nn.functional.layer_norm")
 define("AdaLayerNormV2", ada_layer, check=check_ada, result=lambda x, *_: (x.dtype, None, None), workspace=WORKSPACE,
        shape=lambda x, *_: layer_shape(x, tuple(x.shape[-1:])), oracle="torch.nn.functional.layer_norm")
+
+define("AdaLayerNormBackward", ada_backward, check=check_ada_backward, workspace=WORKSPACE,
+       shape=lambda dy, x, shape, r, m, scale, shift, *_: (tuple(x.shape), tuple(scale.shape), tuple(shift.shape),
+                                                           tuple(shape), tuple(shape)),
+       result=lambda dy, *_: (dy.dtype, dy.dtype, dy.dtype, None, None),
+       oracle="torch.nn.functional.layer_norm, backward")
+define("Modulate", modulate, shape=rules.same, result=rules.first, check=check_modulate, oracle="torch x * (1 + a) + b")
+define("ModulateBackward", modulate_backward, result=lambda dy, *_: (dy.dtype,) * 3,
+       check=lambda dy, x, *t: check_modulate(x, *t), optional="scale shift grad_scale grad_shift",
+       shape=lambda dy, x, *_: (tuple(x.shape), *((x.shape[0], x.shape[2]),) * 2), workspace=WORKSPACE,
+       oracle="torch.sum of products")
 
 _RUNNING = {"runningMean": "io", "runningVar": "io"}
 define("BatchNorm", batch, check=check_batch, roles=_RUNNING, workspace=WORKSPACE,

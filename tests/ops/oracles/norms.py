@@ -92,6 +92,40 @@ def ada(x: Any, scale: Any, shift: Any, weight: Any, bias: Any, eps: float) -> A
     return y * (1 + scale) + shift, mean, rstd
 
 
+def ada_back_inputs(d: Draw) -> list[Any]:
+    shape = d.shape(2, 4)
+    x = d.array(shape, F32)
+    small = (*shape[:-2], *((1,) if d.flag() else ()), shape[-1])
+    mean, rstd = layer_statistics(x, (-1,))
+    return [d.array(shape, F32), x, shape[-1:], rstd, mean, d.array(small, F32, -1, 1), d.array(small, F32, -1, 1),
+            *(d.array(shape[-1:], F32) if d.flag() else None for _ in range(2))]
+
+
+def ada_back(dy: Any, x: Any, shape: Any, rstd: Any, mean: Any, scale: Any, shift: Any, weight: Any, bias: Any) -> Any:
+    weight = torch.ones(shape) if weight is None else weight
+    bias = torch.zeros(shape) if bias is None else bias
+    return grad(lambda x, a, b, w, c: ada(x, a, b, w, c, 1e-3)[0])(dy, x, scale, shift, weight, bias)
+
+
+def modulated_inputs(d: Draw) -> list[Any]:
+    """For the gradient: two dimensions, and what the page says, grad_output times scale."""
+    back = "Backward" in d.name
+    dtype, (b, n, m) = F32 if back else kind(d), (d.integer(1, 3) for _ in range(3))
+    small = (b, m) if back or d.flag() else (b, 1, m)
+    found = [d.array((b, n, m), dtype), *(d.array(small, dtype, -1, 1) if d.flag() else None for _ in range(2))]
+    return [d.array((b, n, m), dtype), *found] if back else found
+
+
+def modulated(x: Any, scale: Any, shift: Any) -> Any:
+    scale, shift = (torch.zeros(1) if t is None else t.reshape(t.shape[0], 1, -1) for t in (scale, shift))
+    return x * (1 + scale) + shift
+
+
+def modulated_back(dy: Any, x: Any, scale: Any, shift: Any) -> Any:
+    return (dy if scale is None else torch.einsum("bnm,bm->bnm", dy, scale),
+            None if scale is None else torch.einsum("bnm,bnm->bm", dy, x), None if shift is None else dy.sum(1))
+
+
 # ---- batches
 
 def image(d: Draw) -> tuple[int, ...]:
@@ -304,6 +338,8 @@ ORACLES = {
     "LayerNormWithImplMode": loose(layer, layer_inputs), "LayerNormBackward": loose(layer_back, layer_back_inputs),
     "AddLayerNormGrad": loose(added_back, added_inputs), "DeepNormGrad": loose(deep_back, deep_inputs),
     "AdaLayerNorm": loose(lambda *inputs: ada(*inputs)[0], ada_inputs), "AdaLayerNormV2": loose(ada, ada_inputs),
+    "AdaLayerNormBackward": loose(ada_back, ada_back_inputs),
+    "Modulate": loose(modulated, modulated_inputs), "ModulateBackward": loose(modulated_back, modulated_inputs),
     "BatchNorm": loose(batch, batch_inputs), "BatchNormBackward": loose(batch_back, batch_back_inputs),
     "FastBatchNormBackward": loose(batch_back, batch_back_inputs),
     "BatchNormStats": loose(stats, lambda d: [d.array(image(d), kind(d)), 1e-3]),
