@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from . import rules
+from . import places, rules
+from .places import checked, update
 from .registry import define
 
 SUM, MEAN, MAX = range(3)
 
 
-def embedding(weight: Any, indices: Any) -> Any:
-    return weight[indices]
+def embedding(weight: Any, indices: Any, out: Any = None) -> Any:
+    return np.take(weight, checked(indices, weight.shape[0]), 0, out=out, mode="clip")
 
 
 def embedding_shape(weight: Any, indices: Any) -> Any:
@@ -29,8 +30,7 @@ def dense_grad(grad: Any, indices: Any, count: int, padding: int, by_frequency: 
     if by_frequency:
         rows = rows / np.bincount(flat, minlength=count)[flat][:, None]
     out = np.zeros((count, rows.shape[1] if rows.ndim == 2 else 0), np.float32)
-    np.add.at(out, flat, rows)
-    return out
+    return update(out, places.rows(flat, out.shape), rows, 1)
 
 
 def dense_grad_shape(grad: Any, indices: Any, count: int, *_: Any) -> Any:
@@ -59,17 +59,18 @@ def bag(weight: Any, indices: Any, offsets: Any, by_frequency: bool, mode: int, 
     sizes = np.bincount(bags[use], minlength=starts.size)
     if mode == MAX:
         out = np.full((starts.size, weight.shape[1]), -np.inf, np.float32)
-        np.maximum.at(out, bags[use], rows[use])
-        taken = np.full(out.shape, -1, np.int64)
-        for i in np.flatnonzero(use)[::-1]:  # the first of equal rows wins
-            taken[bags[i]] = np.where(rows[i] == out[bags[i]], indices[i], taken[bags[i]])
+        update(out, places.rows(bags[use], out.shape), rows[use], 3)
+        number = np.where(rows == out[bags], np.arange(indices.size)[:, None], indices.size)  # the first of equal wins
+        first = np.full(out.shape, indices.size)
+        update(first, places.rows(bags[use], out.shape), number[use], 4)
+        taken = np.append(indices, -1)[first]
         out[sizes == 0] = 0
         taken[sizes == 0] = 0
         return out, bags, sizes, taken
     if per_sample is not None:
         rows = rows * per_sample[:, None]
     out = np.zeros((starts.size, weight.shape[1]), np.float32)
-    np.add.at(out, bags[use], rows[use])
+    update(out, places.rows(bags[use], out.shape), rows[use], 1)
     if mode == MEAN:
         out = out / np.maximum(sizes, 1)[:, None]
     return out, bags, sizes, None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import numpy as np
 
 from . import rules
 from .registry import define, elementwise, family
+from .places import along, checked, points, rows, update
 from .rules import axis, reject
 from .types import S32, S64, cast, wide
 
@@ -23,10 +24,8 @@ def at_least_1d(x: Any) -> Any:
 
 def gather(x: Any, dim: int, index: Any) -> Any:
     """The elements of `x` at `index` along `dim`; in other dimensions the index may be smaller than x."""
-    source, where = at_least_1d(x), at_least_1d(index)
-    a = axis(dim, x.ndim)
-    source = source[tuple(slice(None) if i == a else slice(n) for i, n in enumerate(where.shape))]
-    return np.take_along_axis(source, where, a).reshape(index.shape)
+    where = at_least_1d(index)
+    return x.reshape(-1).take(along(where, axis(dim, x.ndim), at_least_1d_shape(x)), mode="clip").reshape(index.shape)
 
 
 def check_gather(x: Any, dim: int, index: Any, *_: Any) -> None:
@@ -38,7 +37,9 @@ def check_gather(x: Any, dim: int, index: Any, *_: Any) -> None:
 
 
 def take(x: Any, dim: int, index: Any, out: Any = None) -> Any:
-    return np.take(at_least_1d(x), index, axis(dim, x.ndim), out=out, mode="raise")
+    # Checked here: numpy buffers `out` where it checks.
+    source, a = at_least_1d(x), axis(dim, x.ndim)
+    return np.take(source, checked(index, source.shape[a]), a, out=out, mode="clip")
 
 
 def take_shape(x: Any, dim: int, index: Any) -> Shape:
@@ -60,10 +61,15 @@ def index_select(x: Any, dim: int, index: Any, out: Any = None) -> Any:
 def gather_v3(x: Any, dim: int, index: Any, batch: int, mode: int) -> Any:
     if not batch:
         return take(x, dim, index)
-    lead = x.shape[:batch]
-    source, where = x.reshape(-1, *x.shape[batch:]), index.reshape(-1, *index.shape[batch:])
-    parts = [np.take(s, i, axis(dim, x.ndim) - batch) for s, i in zip(source, where)]  # one for each batch
-    return np.stack(parts).reshape(*lead, *parts[0].shape)
+    a, lead = axis(dim, x.ndim), x.shape[:batch]
+    source = np.moveaxis(x.reshape(-1, *x.shape[batch:]), a - batch + 1, 1)
+    count, size = source.shape[:2]
+    where = checked(index, size).reshape(count, *index.shape[batch:])
+    where = where + (np.arange(count) * size).reshape(-1, *(1,) * (where.ndim - 1))
+    found = source.reshape(count * size, *source.shape[2:]).take(where, 0)
+    # The dimensions of the index come behind those that stood before the axis.
+    found = np.moveaxis(found, range(1, where.ndim), range(1 + a - batch, a - batch + where.ndim))
+    return found.reshape(*lead, *found.shape[1:])
 
 
 def gather_v3_shape(x: Any, dim: int, index: Any, batch: int, mode: int) -> Shape:
@@ -101,8 +107,13 @@ def index_put(x: Any, indices: Any, values: Any, accumulate: bool, unsafe: bool)
     if not accumulate:
         x[selection(indices)] = values
         return None
-    total = x.astype(wide(x.dtype))
-    np.add.at(total, selection(indices), values.astype(total.dtype))
+    total = cast(x, wide(x.dtype)).copy()
+    values = cast(values, total.dtype)
+    if all(i is not None and i.size and i.dtype.kind == "i" for i in indices):
+        where = points(indices, total.shape)
+        shape = (*where.shape[:-1], *total.shape[len(indices):])
+        return update(total, where, np.broadcast_to(values, shape).reshape(where.shape), 1)
+    np.add.at(total, selection(indices), values)
     return total
 
 
@@ -113,28 +124,14 @@ def check_index(x: Any, indices: Any, *_: Any) -> None:
 
 # ---- scatter
 
-_UPDATES: tuple[Optional[Callable[..., None]], ...] = (None, np.add.at, np.multiply.at, np.maximum.at, np.minimum.at)
-
-
-def update(found: Any, where: Any, values: Any, reduce: int) -> Any:
-    function = _UPDATES[reduce]
-    if function is None:
-        found[where] = values
-    else:
-        function(found, where, values)
-    return found
-
-
 def scatter(x: Any, dim: int, index: Any, source: Any, reduce: int = 0) -> Any:
     """reduce: 0 replaces, 1 adds, 2 multiplies, 3 maximum, 4 minimum."""
     found, where = at_least_1d(x.copy()), at_least_1d(index)
-    grid: list[Any] = list(np.ogrid[tuple(slice(n) for n in where.shape)])
-    grid[axis(dim, x.ndim)] = where
     if rules.is_tensor(source):
         source = at_least_1d(source)[tuple(slice(n) for n in where.shape)]
     else:
         source = cast(np.asarray(source), x.dtype)
-    return update(found, tuple(grid), source, reduce).reshape(x.shape)
+    return update(found, along(where, axis(dim, x.ndim), found.shape), source, reduce).reshape(x.shape)
 
 
 def check_scatter(x: Any, dim: int, index: Any, source: Any, reduce: int = 0, *_: Any) -> None:
@@ -166,9 +163,9 @@ def index_add(x: Any, dim: int, index: Any, source: Any, alpha: Any, mode: int =
     found = at_least_1d(x.copy())
     source = source if alpha == 1 else source * alpha
     a = axis(dim, x.ndim)
-    into, parts = np.moveaxis(found, a, 0), np.moveaxis(at_least_1d(source), a, 0)
-    np.add.at(into, index.reshape(-1), parts)
-    return found.reshape(x.shape)
+    parts = at_least_1d(source)
+    where = index.reshape([-1 if i == a else 1 for i in range(found.ndim)])
+    return update(found, along(where, a, found.shape, parts.shape), parts, 1).reshape(x.shape)
 
 
 def check_index_add(x: Any, dim: int, index: Any, source: Any, *_: Any) -> None:
@@ -193,8 +190,7 @@ def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:
 
 
 def put(x: Any, index: Any, source: Any, accumulate: bool) -> Any:
-    found = x.reshape(-1).copy()
-    return update(found, index.reshape(-1), source.reshape(-1), int(accumulate)).reshape(x.shape)
+    return update(x.copy(), checked(index.reshape(-1), x.size), source.reshape(-1), int(accumulate))
 
 
 def check_put(x: Any, index: Any, source: Any, accumulate: bool) -> None:
@@ -215,7 +211,12 @@ def check_scatter_nd(x: Any, indices: Any, updates: Any) -> None:
 
 def scatter_rows(reduce: int) -> Callable[..., Any]:
     """varRef[indices] is combined with updates, row by row."""
-    return lambda x, indices, updates, locking=False: update(x.copy(), indices, updates, reduce)
+    return lambda x, indices, updates, locking=False: update_rows(x, indices, updates, reduce)
+
+
+def update_rows(x: Any, indices: Any, updates: Any, reduce: int) -> Any:
+    where = rows(indices, x.shape)
+    return update(x.copy(), where, updates.reshape(where.shape), reduce)
 
 
 def scatter_div(x: Any, indices: Any, updates: Any, locking: bool) -> Any:
@@ -226,8 +227,10 @@ def scatter_div(x: Any, indices: Any, updates: Any, locking: bool) -> Any:
 
 def tf_scatter_add(x: Any, indices: Any, updates: Any) -> Any:
     """Rows (updates: indices' shape and the rest of varRef's), or with indices' last dimension as coordinates."""
-    rows = tuple(updates.shape) == (*indices.shape, *x.shape[1:])
-    return update(x.copy(), indices if rows else tuple(np.moveaxis(indices, -1, 0)), updates, 1)
+    if tuple(updates.shape) == (*indices.shape, *x.shape[1:]):
+        return update_rows(x, indices, updates, 1)
+    where = points(np.moveaxis(indices, -1, 0), x.shape)
+    return update(x.copy(), where, updates.reshape(where.shape), 1)
 
 
 def check_rows(x: Any, indices: Any, updates: Any, locking: bool = False) -> None:
@@ -310,8 +313,14 @@ def search(sequence: Any, values: Any, int32: bool, right: bool, sorter: Any) ->
     else:
         if sorter is not None:
             sequence = np.take_along_axis(sequence, sorter, -1)
-        rows, wanted = sequence.reshape(-1, sequence.shape[-1]), values.reshape(-1, values.shape[-1])
-        found = np.stack([np.searchsorted(s, v, side) for s, v in zip(rows, wanted)]).reshape(values.shape)
+        # Sorted together, with values before (or behind) what equals them, a value comes behind what it counts.
+        count = values.shape[-1]
+        both = np.concatenate((sequence, values) if right else (values, sequence), axis=-1)
+        order = np.argsort(both, axis=-1, kind="stable")
+        passed = np.cumsum(order < sequence.shape[-1] if right else order >= count, axis=-1)
+        placed = np.empty_like(passed)
+        np.put_along_axis(placed, order, passed, axis=-1)
+        found = placed[..., -count:] if right else placed[..., :count]
     return np.asarray(found).astype(np.int32 if int32 else np.int64)
 
 

@@ -289,8 +289,16 @@ def add_rms_norm_dynamic_quant(x1: Any, x2: Any, gamma: Any, smooth1: Any, smoot
 # ---- matrix multiplication
 
 def product(a: Array, b: Array) -> Array:
-    """Exact sums of integer products, through float64's BLAS."""
-    return np.matmul(a.astype(np.float64), b.astype(np.float64))
+    """Exact sums of integer products, through BLAS: float32's for as many of them as it holds exactly."""
+    largest = limits(a.dtype)[0] * limits(b.dtype)[0] if a.dtype.itemsize == b.dtype.itemsize == 1 else 1 << 24
+    count, length = int((1 << 24) // max(abs(largest), 1)), a.shape[-1]
+    if count < 64 or a.dtype not in (*INTEGERS, INT4):
+        return np.matmul(a.astype(np.float64), b.astype(np.float64))
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    if length <= count:
+        return np.matmul(a, b).astype(np.float64)
+    return sum(np.matmul(a[..., i:i + count], b[..., i:i + count, :]).astype(np.float64)
+               for i in range(0, length, count))
 
 
 def turned(x: Array, transpose: bool) -> Array:

@@ -19,8 +19,8 @@ from .types import parse
 Rule = Callable[..., Any]
 
 # Modules of this package that define no operators. All others do, and are loaded when one is first looked up.
-_FRAMEWORK = frozenset(("types", "tensor", "rules", "signature", "registry", "executor", "special", "cli", "ge",
-                        "ge_layout", "ge_networks", "ge_table"))
+_FRAMEWORK = frozenset(("types", "tensor", "rules", "signature", "registry", "executor", "special", "places", "cli",
+                        "ge", "ge_layout", "ge_networks", "ge_table"))
 
 
 @dataclass

@@ -1,0 +1,66 @@
+"""Where elements lie in a flat array: gathers and scatters are fast over one flat index, slow over several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Shape = tuple[int, ...]
+_UPDATES: tuple[Any, ...] = (None, np.add, np.multiply, np.maximum, np.minimum)
+
+
+def checked(index: Any, size: int) -> Any:
+    """The index as int64 from 0 on, negative ones counted from the end; fails when one is out of range."""
+    index = np.asarray(index, np.int64)
+    if index.size:
+        low = int(index.min())
+        if low < -size or int(index.max()) >= size:
+            raise IndexError(f"an index lies outside of [{-size}, {size})")
+        if low < 0:
+            index = np.where(index < 0, index + size, index)
+    return index
+
+
+def steps(shape: Shape) -> list[int]:
+    """How far apart neighbours along each dimension are."""
+    found, step = [], 1
+    for n in reversed(shape):
+        found.append(step)
+        step *= n
+    return found[::-1]
+
+
+def along(index: Any, axis: int, shape: Shape, full: Any = None) -> Any:
+    """Of ``[i, j, index[i, j, k]]`` (for axis 2) in an array of `shape`; `index` is broadcast to the shape `full`."""
+    step, place = steps(shape), checked(index, shape[axis])
+    place = place * step[axis] if step[axis] != 1 else place
+    grid: Any = 0
+    for d, n in enumerate(full or index.shape):
+        if d != axis:
+            grid = grid + (np.arange(n) * step[d]).reshape([-1 if i == d else 1 for i in range(len(shape))])
+    return place + grid
+
+
+def rows(index: Any, shape: Shape) -> Any:
+    """Of whole rows ``[index]``: the index's dimensions, then one with the elements of a row."""
+    width = steps(shape)[0]
+    return checked(index, shape[0])[..., None] * width + np.arange(width)
+
+
+def points(indices: Any, shape: Shape) -> Any:
+    """Of ``[indices[0], indices[1], ...]``, which broadcast; a last dimension has the elements behind the point."""
+    step: Any = steps(shape)
+    place = sum(checked(index, n) * s for index, n, s in zip(indices, shape, step))
+    return np.asarray(place)[..., None] + np.arange(step[len(indices) - 1])
+
+
+def update(found: Any, where: Any, values: Any, reduce: int) -> Any:
+    """Combines the flat places of a contiguous array with values: 0 replaces, 1 adds, 2 multiplies, 3 max, 4 min."""
+    flat = found.reshape(-1)
+    values = np.broadcast_to(values, where.shape).reshape(-1)
+    if reduce == 0:
+        flat[where.reshape(-1)] = values
+    else:
+        _UPDATES[reduce].at(flat, where.reshape(-1), values)
+    return found
