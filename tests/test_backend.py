@@ -102,15 +102,17 @@ def reasons(tmp_path: Path, installed: Path) -> dict[str, tuple[Path, str]]:
     }
 
 
-def test_auto_falls_back_once_and_says_why_and_native_never_does(tmp_path: Path, installed: Path) -> None:
+@pytest.mark.parametrize("module", ["auto", "abi"])
+def test_auto_falls_back_once_and_says_why_and_native_never_does(tmp_path: Path, installed: Path, module: str) -> None:
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "libascendcl.so").write_text("not a library")
     for folder, reason in reasons(tmp_path, installed).values():
-        done = run("print(active().name); active()", PYACL_LIBRARY_PATH=folder)
+        done = run("print(active().name); active()", PYACL_LIBRARY_PATH=folder, PYACL_CFFI=module)
         assert done.stdout == "emulator\n", done.stderr
         assert done.stderr.count("EmulatorWarning") == 1
         assert reason in done.stderr
-        done = run("try: active()\nexcept pyacl.BackendError as e: print(e)", PYACL_LIBRARY_PATH=folder, PYACL_BACKEND="native")
+        done = run("try: active()\nexcept pyacl.BackendError as e: print(e)", PYACL_LIBRARY_PATH=folder, PYACL_CFFI=module,
+                   PYACL_BACKEND="native")
         assert reason in done.stdout, done.stderr
         assert "asked for by PYACL_BACKEND" in done.stdout
 

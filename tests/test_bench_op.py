@@ -142,17 +142,25 @@ def test_one_operator_all_outputs(capsys: pytest.CaptureFixture[str], device: An
 
 def test_every_way_to_launch_is_measured(capsys: pytest.CaptureFixture[str], device: Any, tmp_path: Path,
                                          monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    monkeypatch.setattr(pyacl.Graph, "launch", lambda *_, launch=pyacl.Graph.launch: (calls.append(1), launch(*_)))
-    path = tmp_path / "r.json"
-    caches = []
-    monkeypatch.setattr(pyacl.ops, "cache", lambda made=pyacl.ops.cache: caches.append(made()) or caches[-1])
+    path, replays, caches = tmp_path / "r.json", [], []
+    launch, cache = pyacl.Graph.launch, pyacl.ops.cache
+
+    def replay(graph: pyacl.Graph, stream: pyacl.Stream) -> None:
+        replays.append(graph)
+        launch(graph, stream)
+
+    def make() -> pyacl.ops.Cache:
+        caches.append(cache())
+        return caches[-1]
+
+    monkeypatch.setattr(pyacl.Graph, "launch", replay)
+    monkeypatch.setattr(pyacl.ops, "cache", make)
     code, _, err = run(capsys, "bench", "op", "aclnnAdd", "--shape", "16", "--iters", "6", "--batch", "2", "--warmup",
                        "2", "--quiet", "--json", path)
     assert (code, err) == (0, "")
     assert [(r.label, r.notes) for r in bench.read_json(path)[0]] == [
         ("one-shot", []), ("repeatable", []), ("cached", []), ("graph", [])]
-    assert len(calls) == 8
+    assert len(replays) == 8
     assert [(c.misses, c.hits) for c in caches] == [(1, 7)]
 
 

@@ -74,10 +74,12 @@ def _vendor_libraries() -> list[str]:
 
 def _open(path: str) -> tuple[Any, str]:
     """A handle, or NULL and what the loader said."""
+    dlerror = raw.dlerror  # in the ABI module the look-up of this very function would clear what it has to tell
     handle = raw.dlopen(path.encode(), RTLD_NOW | RTLD_GLOBAL)
     if handle != ffi.NULL:
         return handle, ""
-    return handle, ffi.string(raw.dlerror()).decode(errors="replace")
+    said = dlerror()
+    return handle, ffi.string(said).decode(errors="replace") if said != ffi.NULL else "the loader does not say why"
 
 
 class _Native:
