@@ -114,7 +114,8 @@ def shrink(x: Any, bound: Any, bias: Any) -> Any:
 
 
 def leaky_relu(x: Any, slope: Any) -> Any:
-    return np.where(x > 0, x, x * float(slope))
+    scaled = x * float(slope)
+    return np.maximum(x, scaled) if 0 <= slope <= 1 else np.where(x > 0, x, scaled)
 
 
 def threshold(x: Any, bound: Any, value: Any) -> Any:

@@ -16,6 +16,7 @@ from .rules import reject
 from .types import S8, S64
 
 WORKSPACE = 4096
+_BLOCK = 1 << 15  # results at once, so that they stay in the cache
 
 
 class Windows:
@@ -84,21 +85,21 @@ def max_pool(x: Any, w: Windows) -> Any:
     return best
 
 
-def max_with_index(x: Any, steps: Any, first: Any) -> Any:
+def max_with_index(dtype: Any, steps: Any, first: Any, missing: bool) -> Any:
     """Maxima over `steps` of (values, their flat indices) and the indices; `first` are those of the first elements.
 
-    The first of equal ones counts, and the last NaN.
+    The first of equal ones counts, and the last NaN, if any are `missing`.
     """
     best: Any = None
     for value, index in steps:
         if best is None:
-            best = np.full(value.shape, lowest(x.dtype), x.dtype)
+            best = np.full(value.shape, lowest(dtype), dtype)
             found = np.broadcast_to(first, value.shape).copy()
         better = value > best
-        if x.dtype.kind == "f":
+        if missing:
             better |= np.isnan(value)
         np.copyto(best, value, where=better)
-        np.copyto(found, np.broadcast_to(index, value.shape), where=better)
+        np.copyto(found, index, where=better)
     return best, found
 
 
@@ -111,17 +112,21 @@ def flat(places: Any, size: Ints) -> Any:
 
 
 def max_pool_indices(x: Any, w: Windows) -> Any:
-    whole = w.padded(x, lowest(x.dtype))
     k = len(w.size)
-
-    def steps() -> Any:
-        for index, places in w.taps():
-            at = [w.starts(a) + index[a] * w.dilation[a] for a in range(k)]
-            yield whole[(..., *places)], flat(at, w.size)
-
     valid = [w.starts(a) for a in range(k)]
     first = flat([s + -(-np.maximum(-s, 0) // d) * d for s, d in zip(valid, w.dilation)], w.size)
-    return max_with_index(x, steps(), first)
+    places = [(at, flat([w.starts(a) + tap[a] * w.dilation[a] for a in range(k)], w.size)) for tap, at in w.taps()]
+    whole = w.padded(x.reshape(-1, *w.size), lowest(x.dtype))
+    values = np.empty((len(whole), *w.counts), x.dtype)
+    index = np.empty(values.shape, np.int64)
+    missing = x.dtype.kind == "f" and bool(np.isnan(x).any())
+    step = max(1, _BLOCK // max(first.size, 1))
+    for i in range(0, len(whole), step):
+        part = whole[i:i + step]
+        values[i:i + step], index[i:i + step] = max_with_index(
+            x.dtype, ((part[(..., *at)], where) for at, where in places), first, missing)
+    shape = (*x.shape[:x.ndim - k], *w.counts)
+    return values.reshape(shape), index.reshape(shape)
 
 
 def max_pool_mask(x: Any, w: Windows) -> Any:
@@ -234,7 +239,8 @@ def adaptive_max(x: Any, counts: Ints) -> Any:
             at = [p[:, i] for p, i in zip(places, tap)]
             yield x[(..., *np.ix_(*at))], flat(at, size)
 
-    return max_with_index(x, steps(), flat([p[:, 0] for p in places], size))
+    missing = x.dtype.kind == "f" and bool(np.isnan(x).any())
+    return max_with_index(x.dtype, steps(), flat([p[:, 0] for p in places], size), missing)
 
 
 # ---- unpooling
