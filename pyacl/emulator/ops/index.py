@@ -7,8 +7,8 @@ from typing import Any, Callable
 import numpy as np
 
 from . import rules
-from .registry import define, elementwise, family
 from .places import along, checked, points, rows, update
+from .registry import define, elementwise, family
 from .rules import axis, reject
 from .types import S32, S64, cast, wide
 
