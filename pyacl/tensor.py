@@ -177,13 +177,17 @@ class Tensor(Resource):
         return take(cls, obj)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        from .dlpack import EXTENSION_DEVICE
+        """The host: that is where a consumer that asks for nothing else gets a copy."""
+        from .dlpack import HOST_DEVICE
 
-        return EXTENSION_DEVICE, self.device_id
+        return HOST_DEVICE, 0
 
     def __dlpack__(self, *, stream: Any = None, max_version: Any = None, dl_device: Optional[tuple[int, int]] = None,
                    copy: Optional[bool] = None) -> Any:
-        """A DLPack capsule; with ``dl_device=(1, 0)`` of a copy on the host."""
+        """A DLPack capsule of a copy on the host; with ``dl_device=(12, device_id)`` of this memory itself.
+
+        Like `numpy` it does not wait for queued work: synchronise first. Raises BufferError where DLPack cannot.
+        """
         from .dlpack import give
 
         return give(self, dl_device, copy)
