@@ -261,6 +261,13 @@ def test_a_shape_that_follows_from_data_makes_the_call_wait(stream: Stream) -> N
     assert found.shape == (5, 1)
 
 
+def test_a_call_that_waits_cannot_be_captured(stream: Stream) -> None:
+    x, out = Tensor.from_numpy(np.float32([0, 3])), Tensor.zeros((2, 1), np.int64)
+    with pytest.raises(pyacl.AclError, match="507903"), pyacl.Graph.capture(stream), \
+            pytest.raises(pyacl.AclError, match="107027"):
+        pyacl.op("NonZero", [x], [out], stream=stream)
+
+
 def test_the_exact_shape_is_written_into_the_description(stream: Stream) -> None:
     x, mask = Tensor.from_numpy(X), Tensor.from_numpy(X > 8)
     out = Tensor.zeros((12,), np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 from ...capi import ffi, lib
 from .. import handles
 from ..failure import Failure
-from ..machine import memory
+from ..machine import capture, memory
 from ..models import aipp, describe
 from ..models.aipp import Batch, Parameters
 from ..models.dataset import Dataset
@@ -159,6 +159,7 @@ def _set(model: Loaded, index: int, dataset: Any, aippParmsSet: Any, target: int
     if buffer.size < len(data):
         raise Failure(lib.ACL_ERROR_GE_DYNAMIC_INPUT_LENGTH_INVALID, f"the buffer of the AIPP input has {buffer.size} "
                       f"bytes, {len(data)} are needed (aclmdlGetAippDataSize)")
+    capture.forbid("setting AIPP parameters")  # a copy to the device
     memory.device_bytes(buffer.address, len(data), "the AIPP input")[:] = np.frombuffer(data, np.uint8)
 
 

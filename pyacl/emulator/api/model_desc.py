@@ -8,7 +8,7 @@ from typing import Any, Optional
 from ...capi import ffi, lib
 from .. import handles
 from ..failure import Failure, record
-from ..machine import memory
+from ..machine import capture, memory
 from ..models import describe, execute, loaded
 from ..models.dataset import Dataset
 from ..models.describe import GEAR_INPUT, ModelInfo, TensorInfo
@@ -300,6 +300,7 @@ def _gear_memory(modelId: int, dataset: Any, index: int, what: str) -> tuple[Loa
 
 
 def _set_gear(model: Loaded, address: int, size: int, wanted: tuple[int, ...]) -> None:
+    capture.forbid("setting a model's gear")  # a copy to the device
     gears = model.info.gears.values
     if wanted not in gears:
         raise Failure(lib.ACL_ERROR_GE_DYNAMIC_BATCH_SIZE_INVALID, f"the model was not compiled for {wanted}; it has "

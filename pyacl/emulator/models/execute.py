@@ -9,7 +9,7 @@ import numpy as np
 
 from ...capi import lib
 from ..failure import Failure
-from ..machine import memory
+from ..machine import capture, memory
 from ..machine.memory import device_bytes
 from ..machine.stream import Stream, deadline_after
 from . import aipp, dump
@@ -223,8 +223,10 @@ def output_shape(model: Loaded, index: int, gear: int) -> Optional[tuple[int, ..
 
 _numbers = itertools.count()
 
+
 def now(model: Loaded, inputs: Dataset, outputs: Dataset) -> None:
     """aclmdlExecute: computes before returning, in no stream's order."""
+    capture.forbid("a synchronous execution of a model")
     execution = Execution(model, inputs, outputs, allocate=True)
     stream = model.busy_elsewhere(None)
     if stream is not None:
@@ -275,5 +277,8 @@ def _concurrent(model: Loaded, busy: Stream, other: str) -> Failure:
 
 def on_stream(model: Loaded, inputs: Dataset, outputs: Dataset, stream: Stream, timeout: int) -> None:
     """aclmdlExecuteV2 with a stream: queues and waits; 507046 when `timeout` (ms, -1 for ever) comes first."""
+    capture.forbid("a synchronous execution of a model")
+    if stream.capture is not None:
+        stream.refuse_synchronisation()
     queued(model, inputs, outputs, stream, "aclmdlExecuteV2", allocate=True)
     stream.drain(deadline_after(timeout), "aclmdlExecuteV2")

@@ -35,6 +35,7 @@ def quantised(x: Array, dtype: Any, mode: str = "round") -> Array:
     low, high = limits(dtype)
     if dtype in INTEGERS or dtype == INT4:
         x = ROUND[mode](x)
+        return np.clip(x, low, high, out=x).astype(dtype if dtype != INT4 else np.int8).astype(dtype, copy=False)
     return np.clip(x, low, high).astype(dtype if dtype != INT4 else np.int8).astype(dtype)
 
 
@@ -159,8 +160,7 @@ def symmetric(x: Any, dtype: Any) -> tuple[Any, Any]:
     """(values / scale, scale) row by row, so that the largest becomes the type's largest."""
     top = limits(dtype)[1]
     scale = np.abs(x).max(axis=-1, keepdims=True) / np.float32(top)
-    with np.errstate(all="ignore"):
-        return np.where(scale == 0, 0, x / scale), scale
+    return x / np.where(scale == 0, np.float32(1), scale), scale
 
 
 def dynamic_type(out: Any, x: Any) -> Any:
@@ -171,21 +171,28 @@ def dynamic_quant(given: dict[str, Any]) -> Any:
     x, out = f32(given["x"]), given["outs"][0]
     dtype = dynamic_type(out, x)
     mode = given.get("quantMode", "pertoken")
-    if mode not in ("pertoken", "pertensor"):
-        raise NotImplementedError(f"quantMode {mode!r}")
+    if mode not in ("pertoken", "pertensor", "perchannel"):
+        rules.reject(f"quantMode is {mode!r}: choose pertoken, pertensor or perchannel")
     x = smoothed(x, given.get("smoothScalesOptional"), given.get("groupIndexOptional"))
+    if mode == "perchannel":
+        x = np.swapaxes(x, -1, -2)
     rows = x.reshape(1, -1) if mode == "pertensor" else x
+
+    def back(y: Any) -> Any:
+        y = y.reshape(x.shape)
+        return stored(np.ascontiguousarray(np.swapaxes(y, -1, -2)) if mode == "perchannel" else y, out)
+
     asymmetric = "offsetOut" in given["names"] and not given.get("isSymmetrical", given["outs"][2] is None)
     if not asymmetric:
         y, scale = symmetric(rows, dtype)
-        found = [stored(y.reshape(x.shape), out), scale.reshape(given["outs"][1].shape)]
+        found = [back(y), scale.reshape(given["outs"][1].shape)]
         return (*found, None) if "offsetOut" in given["names"] else tuple(found)
     low, high = limits(dtype)
     top = rows.max(axis=-1, keepdims=True)
     scale = (top - rows.min(axis=-1, keepdims=True)) / np.float32(high - low)
     offset = high - top / scale
     y = rows / scale + offset
-    return stored(y.reshape(x.shape), out), scale.reshape(given["outs"][1].shape), \
+    return back(y), scale.reshape(given["outs"][1].shape), \
         offset.reshape(given["outs"][2].shape)
 
 
@@ -205,11 +212,9 @@ def by_group(v: Any, groups: Any, rows: int) -> Any:
     return f32(v)[group_rows(np.cumsum(groups.astype(np.int64)), rows)]
 
 
-def dequant_swiglu_quant(given: dict[str, Any]) -> Any:
-    x, groups = given["x"], given["groupIndexOptional"]
-    bias, scale = given["biasOptional"], given["quantScaleOptional"]
-    offset, out = given["quantOffsetOptional"], given["outs"][0]
-    shape, rows = x.shape, x.reshape(-1, x.shape[-1])
+def dequantised(given: dict[str, Any]) -> Array:
+    """x as rows of float32: an integer bias is added before the scales, another one behind them."""
+    groups, bias, rows = given["groupIndexOptional"], given["biasOptional"], given["x"].reshape(-1, given["x"].shape[-1])
     count = rows.shape[0]
     y = f32(rows)
     if bias is not None and bias.dtype in INTEGERS:
@@ -221,6 +226,14 @@ def dequant_swiglu_quant(given: dict[str, Any]) -> Any:
         y = y * given["activationScaleOptional"].reshape(-1, 1)
     if bias is not None and bias.dtype not in INTEGERS:
         y = y + f32(by_group(bias, groups, count))
+    return y
+
+
+def dequant_swiglu_quant(given: dict[str, Any]) -> Any:
+    x, groups, scale = given["x"], given["groupIndexOptional"], given["quantScaleOptional"]
+    offset, out, shape = given["quantOffsetOptional"], given["outs"][0], x.shape
+    y = dequantised(given)
+    count = y.shape[0]
     y = swiglu_of(y, given["activateLeft"])
     if given["quantModeOptional"] == "dynamic":
         if scale is not None:
@@ -435,7 +448,7 @@ define("DequantBias", dequant_bias, raw=True, shape=rules.same, oracle="numpy")
 define("RmsNormQuant", rms_norm_quant, shape=rules.same, oracle="torch.nn.functional.rms_norm")
 define("AddRmsNormDynamicQuant", add_rms_norm_dynamic_quant, raw=True, optional="y2Out scale2Out",
        oracle="torch.nn.functional.rms_norm")
-by_name("DynamicQuant DynamicQuantV2 DynamicQuantV3", dynamic_quant, raw=True, optional="offsetOut", workspace=1024,
+by_name("DynamicQuant DynamicQuantV2 DynamicQuantV3 DynamicQuantV4", dynamic_quant, raw=True, optional="offsetOut", workspace=1024,
         oracle="torch, row by row")
 by_name("DequantSwigluQuant", dequant_swiglu_quant, raw=True, oracle="torch silu of a half")
 by_name("SwiGluQuant", swiglu_quant, raw=True, oracle="torch silu of a half")

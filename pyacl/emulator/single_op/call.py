@@ -145,9 +145,12 @@ class Call:
         bound = bind.Bound(found, self.model(found.source, constants=False))
         host = {i: self.host_bytes(i) for i, desc in enumerate(self.inputs)
                 if desc.placement in _HOST and desc.const is None}
+        waits = bound.dynamic and writes_shape
+        if waits and stream.capture is not None:
+            stream.refuse_synchronisation()
         task = bound.task(self.sources, self.targets, host, stream.device)
         stream.submit(task, f"operator {self.type}")
-        if bound.dynamic and writes_shape:
+        if waits:
             stream.drain(what=f"operator {self.type}, whose output shape follows from its data,")
             for desc, shape in zip(self.outputs, bound.shapes()):
                 desc.shape = shape
