@@ -42,6 +42,8 @@ class Aipp(Resource):
     def csc(self, matrix: Sequence[Sequence[int]], *, output_bias: Sequence[int] = (0, 0, 0),
             input_bias: Sequence[int] = (0, 0, 0)) -> None:
         """Colour conversion: 256 times the 3 x 3 matrix, and biases."""
+        if [len(row) for row in (*matrix, output_bias, input_bias)] != [3] * 5:
+            raise ValueError("the matrix has three rows of three numbers, and each bias three")
         self._call("aclmdlSetAIPPCscParams", 1, *(n for row in matrix for n in row), *output_bias, *input_bias)
 
     def swap(self, *, rb_uv: bool = False, ax: bool = False) -> None:

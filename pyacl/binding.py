@@ -215,7 +215,10 @@ class Binding(Resource):
             raise ValueError(f"{self.model!r} has no gears: {function} needs a model compiled with them")
         settle(self)  # what is queued reads the gear when it runs
         call = (self.model.handle, self.handle, index, *args)
-        code = getattr(lib, function)(*call)
+        try:
+            code = getattr(lib, function)(*call)
+        except OverflowError:
+            raise ValueError(f"{', '.join(map(str, args))} is no gear of {self.model!r}") from None
         if code:
             self._again(code, function, *call)
 

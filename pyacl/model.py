@@ -14,7 +14,7 @@ from .capi import ffi, lib
 from .context import Context, switched
 from .memory import DeviceBuffer, host_bytes
 from .model_config import ExecConfig, LoadConfig
-from .model_desc import ModelDesc, Path, TensorInfo
+from .model_desc import ModelDesc, Path, TensorInfo, path_bytes
 from .resource import Resource
 from .stream import Stream
 
@@ -61,7 +61,7 @@ class Model(Resource):
                 config.set("load_type", _load_type("file", work, weights))
             _give_memory(config, work, weights)
             return cls.from_config(config)
-        encoded = os.fsencode(name)
+        encoded = path_bytes(name)
         model = cls.__new__(cls)
         if work is None and weights is None:
             model._load("aclmdlLoadFromFile", lambda out: (encoded, out))
@@ -77,7 +77,6 @@ class Model(Resource):
         """Loads a model's bytes, which are kept as long as the model (aclmdlLoadFromMem, aclmdlLoadFromMemWithMem)."""
         if config is not None:
             config.set("mem_addr", data)
-            config.set("mem_size", memoryview(data).nbytes)
             if "load_type" not in config.options:
                 config.set("load_type", _load_type("mem", work, weights))
             _give_memory(config, work, weights)
@@ -105,7 +104,7 @@ class Model(Resource):
         """Work and weight bytes of a file (a path) or of a model's bytes (aclmdlQuerySize, aclmdlQuerySizeFromMem)."""
         work, weights = ffi.new("size_t *"), ffi.new("size_t *")
         if isinstance(source, (str, os.PathLike)):
-            errors.check(lib.aclmdlQuerySize(os.fsencode(source), work, weights), "aclmdlQuerySize")
+            errors.check(lib.aclmdlQuerySize(path_bytes(source), work, weights), "aclmdlQuerySize")
         else:
             view = host_bytes(source)
             errors.check(lib.aclmdlQuerySizeFromMem(view, len(view), work, weights), "aclmdlQuerySizeFromMem")
@@ -160,7 +159,10 @@ class Model(Resource):
     @priority.setter
     def priority(self, value: int) -> None:
         wanted = ffi.new("aclmdlAttrValue_t *")
-        wanted.mdlPriority = value
+        try:
+            wanted.mdlPriority = value
+        except OverflowError:
+            raise ValueError(f"priority {value}: give 0 (highest) to 7") from None
         code = lib.aclmdlSetAttribute(self.handle, lib.ACL_MDL_ATTR_PRIORITY_INT32, wanted)
         if code:
             self._again(code, "aclmdlSetAttribute", self.handle, lib.ACL_MDL_ATTR_PRIORITY_INT32, wanted)
@@ -354,7 +356,11 @@ def _no_binding(value: Any) -> Exception:
 
 
 def _block(buffer: Optional[DeviceBuffer]) -> tuple[Any, int]:
-    return (_NULL, 0) if buffer is None else (buffer.handle, buffer.nbytes)
+    if buffer is None:
+        return _NULL, 0
+    if not isinstance(buffer, DeviceBuffer):
+        raise TypeError(f"a model's memory is a DeviceBuffer, not a {type(buffer).__name__}")
+    return buffer.handle, buffer.nbytes
 
 
 def _load_type(source: str, work: Optional[DeviceBuffer], weights: Optional[DeviceBuffer]) -> int:
@@ -366,7 +372,6 @@ def _give_memory(config: LoadConfig, work: Optional[DeviceBuffer], weights: Opti
     for name, buffer in (("workspace", work), ("weight", weights)):
         if buffer is not None:
             config.set(f"{name}_addr", buffer)
-            config.set(f"{name}_size", buffer.nbytes)
 
 
 class ModelDump:
@@ -382,7 +387,7 @@ class ModelDump:
         errors.check(lib.aclmdlInitDump(), "aclmdlInitDump")
         self._open = True
         try:
-            errors.check(lib.aclmdlSetDump(os.fsencode(config)), "aclmdlSetDump")
+            errors.check(lib.aclmdlSetDump(path_bytes(config)), "aclmdlSetDump")
         except BaseException:
             self.close()
             raise

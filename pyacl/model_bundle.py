@@ -11,7 +11,7 @@ from .context import Context, switched
 from .memory import DeviceBuffer, host_bytes
 from .model import Model, ModelSize, _block
 from .model_config import LoadConfig
-from .model_desc import Path
+from .model_desc import Path, path_bytes
 from .resource import Resource
 
 
@@ -40,7 +40,7 @@ class ModelBundle(Resource):
     @classmethod
     def from_file(cls, path: Path, *, load: bool = True, variables: Optional[DeviceBuffer] = None) -> ModelBundle:
         """Opens a bundle (aclmdlBundleLoadFromFile, or with ``load=False`` or `variables` aclmdlBundleInitFromFile)."""
-        name = os.fsencode(path)
+        name = path_bytes(path)
         return cls._open((name,), "File", load, variables, cls.query_size(path))
 
     @classmethod
@@ -78,7 +78,7 @@ class ModelBundle(Resource):
         info = lib.aclmdlBundleCreateQueryInfo()
         try:
             if isinstance(source, (str, os.PathLike)):
-                code, function = lib.aclmdlBundleQueryInfoFromFile(os.fsencode(source), info), "FromFile"
+                code, function = lib.aclmdlBundleQueryInfoFromFile(path_bytes(source), info), "FromFile"
             else:
                 view = host_bytes(source)
                 code, function = lib.aclmdlBundleQueryInfoFromMem(view, len(view), info), "FromMem"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from functools import cache
+from operator import index
 from typing import Any, Mapping, Optional
 
 from . import errors
 from .capi import ffi, lib
 from .memory import DeviceBuffer, host_bytes
+from .model_desc import path_bytes
 from .resource import Resource
 
 
@@ -59,27 +61,31 @@ class _Config(Resource):
             raise ValueError(f"no option {option!r}: choose one of {', '.join(sorted(attributes))}")
         name = attributes[option]
         if name.endswith("_PTR"):
-            pointer = self._pointer(value)
+            pointer = self._pointer(option, value)
             holder, kind = ffi.new("void **", pointer), "void *"
         else:
             kind = "size_t" if name.endswith(("_SIZET", "MEM_OPTIMIZE")) else "int32_t"
             try:
-                holder = ffi.new(f"{kind} *", int(value))
+                holder = ffi.new(f"{kind} *", index(value))
+            except TypeError:
+                raise TypeError(f"{option} is an int, not {value!r}") from None
             except OverflowError:
                 raise ValueError(f"{option}={value} does not fit a {kind}") from None
         code = getattr(lib, self._setter)(self.handle, getattr(lib, name), holder, ffi.sizeof(kind))
         errors.check(code, self._setter)
         self.options[option] = value
 
-    def _pointer(self, value: Any) -> Any:
+    def _pointer(self, option: str, value: Any) -> Any:
         """An address for an option, whose owner is kept as long as this."""
-        if isinstance(value, (str, os.PathLike)):
-            value = os.fsencode(value) + b"\0"
+        if option in ("path", "weight_path"):
+            value = path_bytes(value) + b"\0"
         if isinstance(value, DeviceBuffer):
             self._kept.append(value)
             return value.handle
         if isinstance(value, int):
             return ffi.cast("void *", value)
+        if option in ("weight_addr", "workspace_addr", "work_addr"):
+            raise TypeError(f"{option} is a DeviceBuffer, not a {type(value).__name__}")
         view = host_bytes(value)
         self._kept.append(view)
         return ffi.cast("void *", view)
@@ -137,17 +143,22 @@ class LoadConfig(_Config):
     def __init__(self, *, external_weights: Optional[Mapping[str, DeviceBuffer]] = None, **options: Any) -> None:
         self._make()
         self.external_weights = dict(external_weights or {})
-        for option, value in options.items():
-            if value is None:
-                continue
-            if option == "load_type" and isinstance(value, str):
-                if value not in _LOAD_TYPES:
-                    raise ValueError(f"no load type {value!r}: choose one of {', '.join(_LOAD_TYPES)}")
-                value = getattr(lib, f"ACL_MDL_LOAD_{value.upper()}")
-            self.set(option, value)
-            size = self._sized.get(option)
-            if size is not None and size not in options and not isinstance(value, int):
-                self.set(size, value.nbytes if isinstance(value, DeviceBuffer) else len(value))
+        for option in sorted(options, key=lambda o: o.endswith("_size")):  # what is given counts, not what follows
+            if options[option] is not None:
+                self.set(option, options[option])
         for name, buffer in self.external_weights.items():
+            if not isinstance(buffer, DeviceBuffer):
+                raise TypeError(f"the weights {name} are a DeviceBuffer, not a {type(buffer).__name__}")
             code = lib.aclmdlSetExternalWeightAddress(self.handle, os.fsencode(name), buffer.handle, buffer.nbytes)
             errors.check(code, "aclmdlSetExternalWeightAddress")
+
+    def set(self, option: str, value: Any) -> None:
+        """Sets one option, and with memory its size."""
+        if option == "load_type" and isinstance(value, str):
+            if value not in _LOAD_TYPES:
+                raise ValueError(f"no load type {value!r}: choose one of {', '.join(_LOAD_TYPES)}")
+            value = getattr(lib, f"ACL_MDL_LOAD_{value.upper()}")
+        super().set(option, value)
+        size = self._sized.get(option)
+        if size is not None and not isinstance(value, int):
+            self.set(size, value.nbytes if isinstance(value, DeviceBuffer) else memoryview(value).nbytes)

@@ -16,6 +16,16 @@ from .memory import host_bytes
 from .resource import Resource
 
 Path = Union[str, "os.PathLike[str]"]
+
+
+def path_bytes(path: Path) -> bytes:
+    """A path as C takes it. Raises ValueError for one that C would cut off."""
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise ValueError(f"the path {path!r} has a null character")
+    return encoded
+
+
 _HIDDEN = (lib.ACL_DYNAMIC_TENSOR_NAME, lib.ACL_DYNAMIC_AIPP_NAME)
 
 
@@ -82,7 +92,7 @@ class ModelDesc(Resource):
     def from_file(cls, path: Path) -> ModelDesc:
         """Describes a model file without loading it."""
         desc = cls.__new__(cls)
-        desc._fill("aclmdlGetDescFromFile", (os.fsencode(path),), None)
+        desc._fill("aclmdlGetDescFromFile", (path_bytes(path),), None)
         return desc
 
     @classmethod

@@ -139,10 +139,34 @@ def test_load_config(om: Path) -> None:
 
 @pytest.mark.parametrize(("options", "error"), [
     ({"priority": 9}, "ACL_MDL_PRIORITY_INT32 is 9"), ({"kernel": b"x"}, "not available"),
-    ({"nonsense": 1}, "no option 'nonsense'"), ({"load_type": "from_nowhere"}, "no load type")])
+    ({"nonsense": 1}, "no option 'nonsense'"), ({"load_type": "from_nowhere"}, "no load type"),
+    ({"path": 5}, "expected str, bytes or os.PathLike"), ({"path": "a\0b"}, "null character"),
+    ({"priority": 2.5}, "priority is an int"), ({"weight_addr": b"x"}, "weight_addr is a DeviceBuffer"),
+    ({"external_weights": {"w.bin": b"x"}}, "w.bin are a DeviceBuffer")])
 def test_bad_load_options(options: dict[str, Any], error: str) -> None:
-    with pytest.raises(ValueError, match=error):
+    with pytest.raises((ValueError, TypeError), match=error):
         LoadConfig(**options)
+
+
+def test_sizes_of_memory_are_in_bytes(om: Path) -> None:
+    data = om.read_bytes()
+    words = np.frombuffer(data.ljust(-(-len(data) // 4) * 4, b"\0"), np.uint32)
+    assert LoadConfig(mem_addr=words).options["mem_size"] == words.nbytes
+    config = LoadConfig(mem_size=len(data), mem_addr=words)
+    config.set("load_type", "from_mem")
+    with Model.from_config(config) as model:
+        np.testing.assert_array_equal(model(X)[0], Y)
+
+
+def test_what_is_no_memory_or_path(om: Path, model: Model) -> None:
+    with pytest.raises(TypeError, match="memory is a DeviceBuffer, not a int"):
+        Model.from_file(om, work=5)  # type: ignore[arg-type]
+    for call in (Model.from_file, Model.query_size, ModelDesc.from_file, pyacl.ModelBundle.from_file):
+        with pytest.raises(ValueError, match="null character"):
+            call(f"{om}\0x")
+    for priority in (-1, 8):
+        with pytest.raises(ValueError, match="give 0"):
+            model.priority = priority
 
 
 def test_a_load_config_that_lacks_something(om: Path) -> None:
@@ -375,9 +399,8 @@ def test_outputs_of_an_execution_that_timed_out_are_not_lost(model: Model, strea
     x = Tensor.from_numpy(X)
     before = pyacl.mem_info().free
     for _ in range(3):
-        with model.bind([x], [None, None]) as binding:
-            with models.blocked(stream), pytest.raises(TimeoutError):
-                model.execute(binding, stream=stream, config=ExecConfig(stream_sync_timeout=20))
+        with model.bind([x], [None, None]) as binding, models.blocked(stream), pytest.raises(TimeoutError):
+            model.execute(binding, stream=stream, config=ExecConfig(stream_sync_timeout=20))
     assert pyacl.mem_info().free == before
 
 
@@ -394,8 +417,8 @@ def test_an_aborted_execution_does_not_keep_the_model_busy(model: Model) -> None
 
 @pytest.mark.parametrize(("options", "error"), [
     ({"stream_sync_timeout": -2}, ValueError), ({"work_size": 5}, ValueError), ({"nonsense": 5}, ValueError),
-    ({"stream_sync_timeout": 1 << 40}, ValueError)])
-def test_bad_exec_options(options: dict[str, int], error: type[Exception]) -> None:
+    ({"stream_sync_timeout": 1 << 40}, ValueError), ({"stream_sync_timeout": 5.5}, TypeError)])
+def test_bad_exec_options(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         ExecConfig(**options)
 
@@ -410,6 +433,34 @@ def test_execute_does_not_wait_for_streams(model: Model, stream: Stream) -> None
     with Tensor.zeros((4, 64)) as x, model.bind([x], outputs()) as binding:
         model.execute(binding)
         np.testing.assert_array_equal(binding.memory(0).numpy(), np.ones((4, 8)))  # type: ignore[union-attr]
+
+
+def test_only_queued_executions_can_be_captured(model: Model, stream: Stream) -> None:
+    with model.bind([Tensor.from_numpy(X)], outputs()) as binding:
+        for call, code in ((lambda: model.execute(binding), "107030"),
+                           (lambda: model.execute(binding, config=ExecConfig()), "107030"),
+                           (lambda: model.execute(binding, stream=stream), "1070(27|30)")):
+            with pytest.raises(pyacl.AclError, match="507903"), pyacl.Graph.capture(stream), \
+                    pytest.raises(pyacl.AclError, match=code):
+                call()
+        with pyacl.Graph.capture(stream, mode="relaxed") as graph:
+            model.execute(binding)
+        graph.close()
+        with pytest.raises(pyacl.AclError, match="507903"), pyacl.Graph.capture(stream, mode="relaxed"), \
+                pytest.raises(pyacl.AclError, match="107027"):
+            model.execute(binding, stream=stream)
+        with pyacl.Graph.capture(stream) as graph:
+            model.execute_async(binding, stream)
+        y, top = binding.memory("y"), binding.memory("top")
+        for tensor in (y, top):
+            pyacl.memset(tensor, 0)
+        stream.synchronize()
+        assert not y.numpy().any()  # type: ignore[union-attr]
+        for _ in range(2):
+            graph.launch(stream)
+        stream.synchronize()
+        np.testing.assert_array_equal(y.numpy(), Y)  # type: ignore[union-attr]
+        graph.close()
 
 
 def test_closed(om: Path, stream: Stream) -> None:
