@@ -93,10 +93,8 @@ def to_acl(dtype: DTypeLike) -> int:
         return _codes[dtype]
     except (KeyError, TypeError):
         code = _find(dtype)
-    try:
+    if isinstance(dtype, (np.dtype, str, type)):  # never numbers: True and 1.0 equal 1, and are no types
         _codes[dtype] = code
-    except TypeError:
-        pass
     return code
 
 
