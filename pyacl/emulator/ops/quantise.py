@@ -214,7 +214,8 @@ def by_group(v: Any, groups: Any, rows: int) -> Any:
 
 def dequantised(given: dict[str, Any]) -> Array:
     """x as rows of float32: an integer bias is added before the scales, another one behind them."""
-    groups, bias, rows = given["groupIndexOptional"], given["biasOptional"], given["x"].reshape(-1, given["x"].shape[-1])
+    groups, bias = given["groupIndexOptional"], given["biasOptional"]
+    rows = given["x"].reshape(-1, given["x"].shape[-1])
     count = rows.shape[0]
     y = f32(rows)
     if bias is not None and bias.dtype in INTEGERS:
@@ -448,8 +449,8 @@ define("DequantBias", dequant_bias, raw=True, shape=rules.same, oracle="numpy")
 define("RmsNormQuant", rms_norm_quant, shape=rules.same, oracle="torch.nn.functional.rms_norm")
 define("AddRmsNormDynamicQuant", add_rms_norm_dynamic_quant, raw=True, optional="y2Out scale2Out",
        oracle="torch.nn.functional.rms_norm")
-by_name("DynamicQuant DynamicQuantV2 DynamicQuantV3 DynamicQuantV4", dynamic_quant, raw=True, optional="offsetOut", workspace=1024,
-        oracle="torch, row by row")
+by_name("DynamicQuant DynamicQuantV2 DynamicQuantV3 DynamicQuantV4", dynamic_quant, raw=True, optional="offsetOut",
+        workspace=1024, oracle="torch, row by row")
 by_name("DequantSwigluQuant", dequant_swiglu_quant, raw=True, oracle="torch silu of a half")
 by_name("SwiGluQuant", swiglu_quant, raw=True, oracle="torch silu of a half")
 by_name("AddRmsNormQuant", add_rms_norm_quant, raw=True, optional="y2Out", oracle="torch.nn.functional.rms_norm")
