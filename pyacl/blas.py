@@ -58,8 +58,8 @@ def gemm(a: Tensor, b: Tensor, c: Tensor, alpha: Any = 1, beta: Any = 0, *, tran
     the product is compiled where none is loaded, unless `compile` is False. Raises ValueError for shapes that do not
     fit.
     """
-    m, k = (a.shape[1], a.shape[0]) if transpose_a else _two(a, "a")
-    rows, n = (b.shape[1], b.shape[0]) if transpose_b else _two(b, "b")
+    m, k = _two(a, "a", transpose_a)
+    rows, n = _two(b, "b", transpose_b)
     if rows != k or _two(c, "c") != (m, n):
         raise ValueError(f"({m}, {k}) @ ({rows}, {n}) does not fit a result of shape {c.shape}")
     factors = [_factor(f, c.dtype) for f in (alpha, beta)]
@@ -77,7 +77,7 @@ def gemm(a: Tensor, b: Tensor, c: Tensor, alpha: Any = 1, beta: Any = 0, *, tran
 def gemv(a: Tensor, x: Tensor, y: Tensor, alpha: Any = 1, beta: Any = 0, *, transpose: bool = False,
          stream: Optional[Stream] = None, compile: bool = True) -> None:
     """Queues ``y = alpha * op(a) @ x + beta * y`` (aclblasGemvEx); `a` is (m, n), or (n, m) where it is transposed."""
-    m, n = (a.shape[1], a.shape[0]) if transpose else _two(a, "a")
+    m, n = _two(a, "a", transpose)
     if x.size != n or y.size != m:
         raise ValueError(f"({m}, {n}) @ {x.shape} does not fit a result of shape {y.shape}")
     factors = [_factor(f, y.dtype) for f in (alpha, beta)]
@@ -116,10 +116,14 @@ def gemv_handle(m: int, n: int, dtype_a: DTypeLike, dtype_x: DTypeLike, dtype_y:
     return OpHandle._adopt(out[0], arguments)
 
 
-def _two(tensor: Tensor, what: str) -> tuple[int, int]:
+def _two(tensor: Tensor, what: str, transposed: bool = False) -> tuple[int, int]:
+    """Rows and columns of a matrix as it is taken."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{what} is a Tensor, not a {type(tensor).__name__}")
     if len(tensor.shape) != 2:
         raise ValueError(f"{what} is a matrix, not of shape {tensor.shape}")
-    return tensor.shape[0], tensor.shape[1]
+    rows, columns = tensor.shape
+    return (columns, rows) if transposed else (rows, columns)
 
 
 def _factor(value: Any, dtype: Any) -> Tensor:

@@ -302,7 +302,7 @@ ACL_ERROR_RT_SOCKET_CLOSE | the session between host and device closed | check t
 [InternalError: an internal error: keep the plog files (~/ascend/log) and ask Huawei's support]
 ACL_ERROR_INTERNAL_ERROR | an error that has no code of its own | see the text above
 ACL_ERROR_FAILURE | an internal error |
-ACL_ERROR_GE_FAILURE | the graph engine failed inside |
+ACL_ERROR_GE_FAILURE | the graph engine refused or failed | compare shapes, dtypes and attributes with the operator's page; otherwise keep the plog files (~/ascend/log)
 ACL_ERROR_RT_FAILURE | the runtime failed inside |
 ACL_ERROR_DRV_FAILURE | the driver failed inside | check that driver, firmware and CANN fit each other
 ACL_ERROR_PROFILING_FAILURE | profiling failed inside |

@@ -39,7 +39,10 @@ class OpAttr(Resource):
     def __setitem__(self, name: str, value: Any) -> None:
         """Sets an attribute; a later value replaces an earlier one."""
         kind, plain = _kind(name, value)
-        _SETTERS[kind](self.handle, name.encode(), plain)
+        try:
+            _SETTERS[kind](self.handle, name.encode(), plain)
+        except OverflowError:
+            raise ValueError(f"attribute {name!r}: {value!r} does not fit 64 bits") from None
         self._values[name] = plain
 
     def __getitem__(self, name: str) -> Any:

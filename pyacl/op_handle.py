@@ -9,6 +9,7 @@ from . import errors
 from .capi import MissingSymbolError, ffi, lib
 from .context import Context
 from .data_buffer import DataBuffer
+from .dtypes import to_numpy
 from .op_attr import OpAttr
 from .resource import Flight, Resource
 from .stream import Stream
@@ -26,6 +27,8 @@ class Arguments:
     __slots__ = ("type", "name", "inputs", "outputs", "attrs", "input_array", "output_array")
 
     def __init__(self, type: str, inputs: Iterable[Any], outputs: Iterable[Any], attrs: Attributes) -> None:
+        if isinstance(inputs, Resource) or isinstance(outputs, Resource):
+            raise TypeError("inputs and outputs are sequences, even of one tensor: [x]")
         self.type = type
         self.name = type.encode()
         self.inputs = [describe(i) for i in inputs]
@@ -59,7 +62,7 @@ class OpHandle(Resource):
     ...     add.launch([x, y], [out], stream)
     """
 
-    __slots__ = ("type", "inputs", "outputs", "attrs", "_buffers", "_arrays", "_lock")
+    __slots__ = ("type", "inputs", "outputs", "attrs", "_expected", "_buffers", "_arrays", "_lock")
 
     def __init__(self, type: str, inputs: Iterable[Any], outputs: Iterable[Any], attrs: Attributes = None, *,
                  compile: bool = True) -> None:
@@ -86,6 +89,8 @@ class OpHandle(Resource):
     def _set(self, handle: Any, arguments: Arguments) -> None:
         self.type, self.attrs = arguments.type, arguments.attrs
         self.inputs, self.outputs = tuple(arguments.inputs), tuple(arguments.outputs)
+        self._expected = [[(d.acl_dtype, None if d.stored else d.shape) for d in group]
+                          for group in (self.inputs, self.outputs)]
         # One data buffer for each tensor, pointed to whatever a launch gives.
         self._buffers = [[DataBuffer() for _ in group] for group in (self.inputs, self.outputs)]
         self._arrays = [ffi.new("aclDataBuffer *[]", [b.handle for b in group]) for group in self._buffers]
@@ -122,20 +127,23 @@ class OpHandle(Resource):
         Inputs and outputs are dense Tensors or DeviceBuffers, in the order of the descriptions; None for an optional
         input that is not used, and for a constant. They are kept until the stream is synchronised.
 
-        Raises OperatorError for a number of inputs (100021) or outputs (100022) other than the handle's, and
-        RuntimeError when another thread's operators are still in flight on this stream: CANN does not allow two threads
-        to launch operators on one stream, nor on the default stream.
+        Raises TypeError or ValueError for a Tensor of another dtype or shape than its description has, AclError for a
+        number of inputs (100021) or outputs (100022) other than the handle's, and RuntimeError when another thread's
+        operators are still in flight on this stream: CANN does not allow two threads to launch operators on one stream,
+        nor on the default stream.
         """
         flight = Context.current().default_flight() if stream is None else stream.flight
         handle = self.handle
         with self._lock:
             first, second = self._buffers
             if len(inputs) == len(first) and len(outputs) == len(second):
-                for buffers, given in ((first, inputs), (second, outputs)):
-                    for buffer, memory in zip(buffers, given):
+                for buffers, given, expected, output in zip(self._buffers, (inputs, outputs), self._expected,
+                                                            (False, True)):
+                    for buffer, memory, fitting in zip(buffers, given, expected):
                         if memory is buffer._memory and type(memory) is Tensor:
                             memory.handle_check()
                         else:
+                            _check(memory, *fitting, output)
                             buffer.update(memory)
                 sources, targets = self._arrays
             else:  # the driver refuses that
@@ -170,6 +178,20 @@ class OpHandle(Resource):
     def _describe(self) -> str:
         return f"{self.type} {', '.join(str(d.shape) for d in self.inputs)} -> " \
                f"{', '.join(str(d.shape) for d in self.outputs)}"
+
+
+def _check(memory: Any, acl_dtype: int, shape: Optional[tuple[int, ...]], output: bool) -> None:
+    """Refuses what C would take without looking: a tensor that is not as described, no memory for an output."""
+    if acl_dtype == lib.ACL_DT_UNDEFINED:
+        return
+    if memory is None and output:
+        raise TypeError("an output is None: every output needs memory")
+    if not isinstance(memory, Tensor):
+        return
+    if memory.acl_dtype != acl_dtype:
+        raise TypeError(f"{memory!r} is given where the handle was made for {to_numpy(acl_dtype)}")
+    if shape and memory.shape != shape:  # a scalar may be the first element of anything
+        raise ValueError(f"{memory!r} is given where the handle was made for the shape {shape}")
 
 
 # Launching from threads

@@ -13,6 +13,7 @@ from .compile_options import compile_options
 from .context import Context
 from .data_buffer import DataBuffer
 from .op_handle import Arguments, Attributes, enter
+from .resource import Resource
 from .stream import Stream
 from .tensor import Tensor
 from .tensor_desc import TensorDesc
@@ -99,6 +100,8 @@ def infer_shape(type: str, inputs: Sequence[Any], outputs: int, attrs: Attribute
     `inputs` are numpy arrays, None for an optional one that is not used. A size that follows from the data is -1 with a
     `shape_range`. For operators with any number of inputs or outputs give descriptions with names: "x0", "x1", "y".
     """
+    if any(isinstance(i, Resource) for i in inputs):
+        raise TypeError("shapes are inferred from host memory: give numpy arrays")
     arrays = [None if i is None else np.ascontiguousarray(i) for i in inputs]
     results: Sequence[Any] = [TensorDesc((), np.float32) for _ in range(outputs)] if output_descs is None \
         else output_descs
@@ -112,7 +115,9 @@ def infer_shape(type: str, inputs: Sequence[Any], outputs: int, attrs: Attribute
 
 
 def cast(source: Tensor, target: Tensor, *, stream: Optional[Stream] = None, compile: bool = True) -> None:
-    """Queues the cast of a dense tensor to the dtype of another of its shape (aclopCast)."""
+    """Queues the cast of a dense tensor to the dtype of another of its shape (aclopCast); ValueError for another."""
+    if source.shape != target.shape:
+        raise ValueError(f"a tensor of shape {source.shape} cannot be cast into one of {target.shape}")
     described = Arguments("Cast", [source], [target], {"dst_type": target.acl_dtype})
     data, room = DataBuffer(source), DataBuffer(target)
     flight = Context.current().default_flight() if stream is None else stream.flight
@@ -153,7 +158,7 @@ def load(model: Union[bytes, bytearray, memoryview, str, os.PathLike[str]]) -> N
     if isinstance(model, (str, os.PathLike)):
         with open(model, "rb") as file:
             model = file.read()
-    kept = ffi.from_buffer(bytes(model))
+    kept = ffi.from_buffer(bytes(memoryview(model)))
     errors.check(lib.aclopLoad(kept, len(kept)), "aclopLoad")
     _loaded.append(kept)
 

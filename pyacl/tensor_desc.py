@@ -35,7 +35,7 @@ class TensorDesc(Resource):
     aclCreateTensorDesc and aclSetTensor*. Raises ValueError for a shape, format or placement that does not exist.
     """
 
-    __slots__ = ("acl_dtype", "_kept")
+    __slots__ = ("acl_dtype", "stored", "_kept")
 
     _warns = False
 
@@ -49,8 +49,9 @@ class TensorDesc(Resource):
         if any(n < -1 for n in dims) and shape is not None:
             raise ValueError(f"the shape {tuple(dims)} has sizes below -1")
         self._create(to_acl(dtype), dims, to_format(format))
+        self.stored = storage_format is not None or storage_shape is not None
         if shape_range is not None:
-            self._ranges("aclSetTensorShapeRange", shape_range)
+            self._ranges("aclSetTensorShapeRange", shape_range, len(dims))
         if value_range is not None:
             self._ranges("aclSetTensorValueRange", value_range)
         if storage_format is not None:
@@ -72,6 +73,7 @@ class TensorDesc(Resource):
         if handle == ffi.NULL:
             raise errors.error(lib.ACL_ERROR_INVALID_PARAM, "aclCreateTensorDesc")
         self.acl_dtype = dtype
+        self.stored = False  # whether the memory has another layout than the original one
         self._kept: Any = None
         self._own(handle)
 
@@ -80,6 +82,8 @@ class TensorDesc(Resource):
         """The description of a dense Tensor, or of a numpy array (placed on the host); `more` as in the constructor."""
         if isinstance(obj, Tensor):
             return cls(obj.shape, obj.dtype, obj.format, **more)
+        if isinstance(obj, Resource):
+            raise TypeError(f"a {type(obj).__name__} does not say what lies in it: describe it with a TensorDesc")
         array = np.asarray(obj)
         return cls(array.shape, array.dtype, **{"placement": "host", **more})
 
@@ -93,10 +97,13 @@ class TensorDesc(Resource):
     def _set(self, function: str, *args: Any) -> None:
         errors.check(getattr(lib, function)(self.handle, *args), function)
 
-    def _ranges(self, function: str, ranges: Range) -> None:
+    def _ranges(self, function: str, ranges: Range, count: Optional[int] = None) -> None:
         pairs = [list(pair) for pair in ranges]
         if any(len(pair) != 2 for pair in pairs):
             raise ValueError(f"a range is (smallest, largest): {pairs}")
+        if count is not None and (len(pairs) != count or any(low < 0 or -1 < high < low for low, high in pairs)):
+            raise ValueError(f"{count} dimensions need as many ranges (smallest, largest), and largest -1 is without "
+                             f"bound: {pairs}")
         self._set(function, len(pairs), ffi.new("int64_t[][2]", pairs))
 
     def _constant(self, const: Any, dims: Sequence[int]) -> None:

@@ -110,6 +110,8 @@ def test_shapes_must_fit() -> None:
         blas.gemm(Tensor.zeros((2, 3, 4), np.float16), y, y)
     with pytest.raises(ValueError, match="does not fit"):
         blas.gemv(x, Tensor.zeros((2,), np.float16), Tensor.zeros((2,), np.float16))
+    with pytest.raises(TypeError, match="a is a Tensor, not a ndarray"):
+        blas.gemm(np.ones((2, 3)), y, y)  # type: ignore[arg-type]
 
 
 def test_dtypes_must_be_supported() -> None:

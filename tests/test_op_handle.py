@@ -324,6 +324,26 @@ def test_a_buffer_that_is_too_small(add: OpHandle, stream: Stream) -> None:
         assert code_of(lambda: add.launch([x, x], [small], stream)) == lib.ACL_ERROR_GE_PARAM_INVALID
 
 
+def test_a_tensor_unlike_its_description_is_refused(add: OpHandle, stream: Stream) -> None:
+    x, out, other, turned = tensors(X, X, X.astype(np.int32), X.T.copy())
+    for inputs, outputs in (([x, other], [out]), ([x, x], [other])):
+        with pytest.raises(TypeError, match="made for float32"):
+            add.launch(inputs, outputs, stream)
+    for inputs, outputs in (([turned, x], [out]), ([x, x], [turned])):
+        with pytest.raises(ValueError, match=r"made for the shape \(3, 4\)"):
+            add.launch(inputs, outputs, stream)
+    with pytest.raises(TypeError, match="every output needs memory"):
+        add.launch([x, x], [None], stream)
+    add.execute([x, x], [out], stream)
+    np.testing.assert_array_equal(out.numpy(), X + X)
+
+
+def test_a_tensor_for_a_sequence_of_them_is_refused() -> None:
+    x, = tensors(X)
+    with pytest.raises(TypeError, match="even of one tensor"):
+        OpHandle("Relu", x, [x])
+
+
 def test_a_closed_tensor_is_refused(add: OpHandle, stream: Stream) -> None:
     x, y, out = tensors(X, X, X)
     add.execute([x, y], [out], stream)

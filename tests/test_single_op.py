@@ -74,10 +74,26 @@ def test_unused_description() -> None:
     lambda: TensorDesc((-3,), np.float32), lambda: TensorDesc((1,), np.float32, "NOPE"),
     lambda: TensorDesc((1,), np.float32, placement="moon"), lambda: TensorDesc((1,) * 129, np.float32),
     lambda: TensorDesc((1,), np.float32, shape_range=[(1, 2, 3)]),
+    lambda: TensorDesc((-1,), np.float32, shape_range=[(1, 2), (3, 4)]),
+    lambda: TensorDesc((-1,), np.float32, shape_range=[(5, 2)]),
 ])
 def test_wrong_descriptions(wrong: Callable[[], Any]) -> None:
     with pytest.raises(ValueError):
         wrong()
+
+
+def test_what_has_no_description(stream: Stream) -> None:
+    x = Tensor.zeros((2, 3))
+    with DeviceBuffer(24) as buffer, pytest.raises(TypeError, match="describe it with a TensorDesc"):
+        pyacl.op("Add", [buffer, x], [x], stream=stream)
+    with pytest.raises(TypeError, match="give numpy arrays"):
+        single_op.infer_shape("Add", [x, x], 1)
+    with pytest.raises(ValueError, match="cannot be cast"):
+        single_op.cast(x, Tensor.zeros((3,), np.int32))
+    with pytest.raises(TypeError):
+        single_op.load(5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="64 bits"):
+        pyacl.OpAttr({"a": 1 << 70})
 
 
 def test_description_in_c() -> None:
