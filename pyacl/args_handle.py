@@ -90,12 +90,13 @@ class ArgsHandle(Resource):
     _warns = False
     _composite = True
     kernel: Kernel
-    launchable: Any  # the handle while it may be launched
+    launchable: Any  # the handle while it may be launched, else None
 
     def __init__(self, kernel: Kernel, *, nbytes: int = _DEFAULT_BYTES, memory: str = "user") -> None:
         if memory not in ("user", "runtime"):
             raise ValueError(f"memory={memory!r}: give 'user' or 'runtime'")
         self.kernel = kernel
+        self.launchable = None
         self._params: list[Any] = []  # the arguments' handles
         self._sizes: list[int] = []  # bytes of each argument; of a placeholder the negative size of its data
         self._values: list[Any] = []  # what must live as long as the list
@@ -227,10 +228,7 @@ class ArgsHandle(Resource):
         code = lib.aclrtKernelArgsParaUpdate(self.handle, self._params[index], data, len(data))
         if code:
             raise errors.error(code, "aclrtKernelArgsParaUpdate")
-        try:
-            del self.launchable
-        except AttributeError:
-            pass
+        self.launchable = None
         old = self._values[index]
         if old is not value:
             self._values[index] = value
@@ -272,10 +270,7 @@ class ArgsHandle(Resource):
 
     def _wipe(self) -> None:
         self._wiped = True
-        try:
-            del self.launchable
-        except AttributeError:
-            pass
+        self.launchable = None
 
     def _check_wiped(self) -> None:
         if self._wiped:
@@ -288,24 +283,21 @@ class ArgsHandle(Resource):
             yield from resources(value)
 
     def _release(self) -> None:
-        try:
-            del self.launchable
-        except AttributeError:
-            pass
+        self.launchable = None
         self._memory, self._values = None, []
 
     def _describe(self) -> str:
         state = {"open": "open", "placing": "placeholders being filled", "final": "finalized"}[self._state]
-        if self._state == "final" and not hasattr(self, "launchable"):
+        if self._state == "final" and self.launchable is None:
             state = "updated, not finalized"
         return f"of {self.kernel.name}, {len(self._params)} arguments, {state}"
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "launchable" and not self.closed:
-            self._check_wiped()
-            raise NotFinalizedError("launch() of arguments that were updated: call finalize() again first"
-                                    if self._state == "final" else f"launch() before finalize(): {_ORDER}")
-        return super().__getattr__("handle" if name == "launchable" else name)  # type: ignore[misc]
+    def why_not_launchable(self) -> Exception:
+        """Why `launchable` is None. Raises ClosedError where that is why."""
+        self.handle  # noqa: B018
+        self._check_wiped()
+        return NotFinalizedError("launch() of arguments that were updated: call finalize() again first"
+                                 if self._state == "final" else f"launch() before finalize(): {_ORDER}")
 
 
 class NotFinalizedError(RuntimeError):

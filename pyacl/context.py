@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Optional
 
 from . import errors
 from .capi import ffi, lib
-from .resource import Flight, Resource, flight_of, flights
+from .resource import Flight, Resource, bind, flight_of, flights
 
 if TYPE_CHECKING:
     from .stream import Stream
@@ -146,3 +146,21 @@ class switched:
 def current() -> Context:
     """This thread's context; see `Context.current`."""
     return Context.current()
+
+
+def flight_on(stream: Optional[Stream], user: Optional[Resource] = None) -> Flight:
+    """The record of `stream`; with None of the default stream of this thread's context.
+
+    A thread without context gets that of `user`. Raises TypeError for what is no stream.
+    """
+    if stream is not None:
+        try:
+            return stream.flight
+        except AttributeError:
+            raise TypeError(f"a stream is a pyacl.Stream, or None for the default stream, not {stream!r}") from None
+    try:
+        return Context.current().default_flight()
+    except errors.ContextError:
+        if user is None or not bind(user._context()):
+            raise
+        return Context.current().default_flight()

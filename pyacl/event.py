@@ -6,7 +6,7 @@ from typing import Any, Optional
 
 from . import errors
 from .capi import ffi, lib
-from .context import Context
+from .context import Context, flight_on
 from .device import milliseconds
 from .resource import Resource
 from .stream import Flags, Stream, combine
@@ -44,13 +44,12 @@ class Event(Resource):
 
     def record(self, stream: Optional[Stream] = None) -> None:
         """Marks the place after all work queued so far on `stream` (aclrtRecordEvent); recording again moves it."""
-        flight = Context.current().default_flight() if stream is None else stream.flight
-        handle = flight.handle if stream is None else stream.handle
-        code = lib.aclrtRecordEvent(self.handle, handle)
+        flight = flight_on(stream, self)
+        code = lib.aclrtRecordEvent(self.handle, flight.handle)
         if code:
-            self._again(code, "aclrtRecordEvent", self.handle, handle)
+            self._again(code, "aclrtRecordEvent", self.handle, flight.handle)
         self._recorded = True
-        flight.hold(self)
+        flight.held[self] = None
 
     def wait(self, stream: Optional[Stream] = None, timeout: Optional[float] = None) -> None:
         """Work queued later on `stream` starts only after this event; the same as ``stream.wait(event)``."""
@@ -65,11 +64,10 @@ class Event(Resource):
         if not self.resettable:
             raise errors.error(lib.ACL_ERROR_RT_FEATURE_NOT_SUPPORT, "aclrtResetEvent", "the event is not resettable",
                                "make it with Event(resettable=True), or just record it again")
-        flight = Context.current().default_flight() if stream is None else stream.flight
-        handle = flight.handle if stream is None else stream.handle
-        code = lib.aclrtResetEvent(self.handle, handle)
+        flight = flight_on(stream, self)
+        code = lib.aclrtResetEvent(self.handle, flight.handle)
         if code:
-            self._again(code, "aclrtResetEvent", self.handle, handle)
+            self._again(code, "aclrtResetEvent", self.handle, flight.handle)
         flight.hold(self)
 
     def query(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Iterable, Optional, Sequence
 from . import errors, resource
 from .arguments import Plan, Text, bind, plan, raw, wrap
 from .capi import declare_op, ffi, hot, lib
-from .context import Context
+from .context import Context, flight_on
 from .resource import Flight, Resource
 from .stream import Stream
 from .tensor import Tensor, TensorList
@@ -120,7 +120,7 @@ class Executor(Resource):
 
         The tensors and the workspace are kept until the stream is synchronised.
         """
-        flight = Context.current().default_flight() if stream is None else stream.flight
+        flight = flight_on(stream, self)
         size = self._size
         if size:
             if size > flight.room:
@@ -161,7 +161,7 @@ class Executor(Resource):
     def _used_up(self) -> None:
         self._launched = True
         resource._forget(self)
-        del self.handle
+        self._let_go()
 
     def _why_closed(self) -> str:
         if self._launched:

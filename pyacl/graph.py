@@ -7,7 +7,7 @@ from typing import Any, Iterable, Iterator, Optional
 
 from . import errors, resource
 from .capi import ffi, lib
-from .context import Context
+from .context import Context, flight_on
 from .device import _constant
 from .resource import Resource
 from .stream import Stream
@@ -75,7 +75,7 @@ class Graph(Resource):
 
     def launch(self, stream: Optional[Stream] = None) -> None:
         """Queues one replay on `stream` (aclmdlRIExecuteAsync); None is the context's default stream."""
-        flight = Context.current().default_flight() if stream is None else stream.flight
+        flight = flight_on(stream, self)
         code = lib.aclmdlRIExecuteAsync(self.handle, flight.handle)
         if code:
             self._again(code, "aclmdlRIExecuteAsync", self.handle, flight.handle)

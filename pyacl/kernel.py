@@ -9,6 +9,7 @@ import numpy as np
 from . import errors
 from .args_handle import ArgsHandle, encode
 from .capi import ffi, lib
+from .context import flight_on
 from .launch_config import LaunchConfig
 from .memory import DeviceBuffer
 from .resource import Resource
@@ -58,20 +59,19 @@ class Kernel(Resource):
         """
         try:
             sealed = args.launchable
+            if sealed is None:
+                raise args.why_not_launchable()
             if args.kernel is not self and args.kernel.handle != self.handle:
                 raise ValueError(f"these arguments are of {args.kernel!r}, not of {self!r}")
         except AttributeError:
             raise _no_args(args) from None
-        target = _NULL if stream is None else stream.handle
+        flight = flight_on(stream, self)
         attributes = _NULL if config is None else config.pointer
-        code = lib.aclrtLaunchKernelWithConfig(self.handle, num_blocks, target, attributes, sealed, _NULL)
+        code = lib.aclrtLaunchKernelWithConfig(self.handle, num_blocks, flight.handle, attributes, sealed, _NULL)
         if code:
-            self._again(code, "aclrtLaunchKernelWithConfig", self.handle, num_blocks, target, attributes, sealed,
+            self._again(code, "aclrtLaunchKernelWithConfig", self.handle, num_blocks, flight.handle, attributes, sealed,
                         _NULL)
-        if stream is None:
-            self._hold(None, args)
-        else:
-            stream.flight.held[args] = None
+        flight.held[args] = None
 
     def launch_device(self, block: Any, num_blocks: int, stream: Optional[Stream] = None,
                       config: Optional[LaunchConfig] = None, *, nbytes: Optional[int] = None,
@@ -88,12 +88,13 @@ class Kernel(Resource):
         if not 0 < size <= block.nbytes:
             raise ValueError(f"an argument block of {size} bytes in {block.nbytes} bytes of memory")
         pointer = ffi.cast("void *", int.from_bytes(encode(block), "little"))
-        target = _NULL if stream is None else stream.handle
+        flight = flight_on(stream, self)
         if config is None:
-            self._call("aclrtLaunchKernel", self.handle, num_blocks, pointer, size, target)
+            self._call("aclrtLaunchKernel", self.handle, num_blocks, pointer, size, flight.handle)
         else:
-            self._call("aclrtLaunchKernelV2", self.handle, num_blocks, pointer, size, config.pointer, target)
-        self._hold(stream, self, block, *uses)
+            self._call("aclrtLaunchKernelV2", self.handle, num_blocks, pointer, size, config.pointer, flight.handle)
+        for obj in (self, block, *uses):
+            flight.hold(obj)
 
     def launch_host(self, block: Any, num_blocks: int, stream: Optional[Stream] = None,
                     config: Optional[LaunchConfig] = None, *, placeholders: Sequence[tuple[int, int]] = (),
@@ -113,25 +114,17 @@ class Kernel(Resource):
             if not (0 <= slot <= len(data) - 8 and 0 <= offset < len(data)):
                 raise ValueError(f"placeholder ({slot}, {offset}) lies outside a block of {len(data)} bytes")
         array = ffi.new("aclrtPlaceHolderInfo[]", [tuple(p) for p in placeholders]) if placeholders else _NULL
-        target = _NULL if stream is None else stream.handle
+        flight = flight_on(stream, self)
         attributes = _NULL if config is None else config.pointer
-        self._call("aclrtLaunchKernelWithHostArgs", self.handle, num_blocks, target, attributes, memory, len(data),
-                   array, len(placeholders))
-        self._hold(stream, self, memory, *uses)
+        self._call("aclrtLaunchKernelWithHostArgs", self.handle, num_blocks, flight.handle, attributes, memory,
+                   len(data), array, len(placeholders))
+        for obj in (self, memory, *uses):
+            flight.hold(obj)
 
     def _call(self, function: str, *args: Any) -> None:
         code = getattr(lib, function)(*args)
         if code:
             self._again(code, function, *args)
-
-    def _hold(self, stream: Optional[Stream], *objects: Any) -> None:
-        if stream is None:
-            context: Any = self._context()
-            flight = context.default_flight()
-        else:
-            flight = stream.flight
-        for obj in objects:
-            flight.hold(obj)
 
     # One call
 

@@ -99,9 +99,16 @@ class Resource:
         try:
             self._release()
         finally:
-            if self._made is not None:
-                del self.handle
+            self._let_go()
             self._parent = None
+
+    def _let_go(self) -> None:
+        """Its handle is gone: from now on whoever asks for it is told why."""
+        if self._made is not None:
+            del self.handle
+        cls = type(self)
+        if not hasattr(cls, "__getattr__"):
+            self.__class__ = _gone(cls)
 
     def __enter__(self: R) -> R:
         if self.closed:
@@ -140,20 +147,14 @@ class Resource:
     def _why_closed(self) -> str:
         return f"this {type(self).__name__} is closed"
 
-    if not TYPE_CHECKING:  # a closed object has no handle; the way that works pays nothing for that check
-        def __getattr__(self, name: str) -> Any:
-            if name == "handle":
-                if _forked:
-                    raise ForkError(f"this {type(self).__name__} was made before the fork, by the parent process: "
-                                    "start workers with multiprocessing.get_context('spawn')")
-                if id(self) in _live:
-                    return self._make_handle()
-                raise errors.ClosedError(self._why_closed())
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
     def _make_handle(self) -> Any:
         """For classes that make their handle when it is first needed."""
         raise NotImplementedError
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls._make_handle is not Resource._make_handle:
+            cls.__getattr__ = _missing  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else self._describe()
@@ -174,6 +175,32 @@ class Resource:
         if code == lib.ACL_ERROR_RT_CONTEXT_NULL and bind(self._context()):
             code = getattr(lib, function)(*args)
         errors.check(code, function)
+
+
+# A class with __getattr__ is slow to read and to call, whether it is needed or not. So only those have it that make their
+# handle late; an object that is closed changes over to a subclass that has it.
+
+
+def _missing(self: Resource, name: str) -> Any:
+    """``__getattr__`` of objects that have no handle, yet or any more."""
+    if name == "handle":
+        if _forked:
+            raise ForkError(f"this {type(self).__name__} was made before the fork, by the parent process: start workers "
+                            "with multiprocessing.get_context('spawn')")
+        if id(self) in _live:
+            return self._make_handle()
+        raise errors.ClosedError(self._why_closed())
+    raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+def _gone(cls: type) -> type:
+    """The class of closed objects of `cls`: the same but for `_missing`."""
+    found: Any = cls.__dict__.get("_gone")
+    if found is None:
+        found = type(cls)(cls.__name__, (cls,), {"__slots__": (), "__getattr__": _missing, "__doc__": cls.__doc__,
+                                                 "__module__": cls.__module__, "__qualname__": cls.__qualname__})
+        cls._gone = found  # type: ignore[attr-defined]
+    return found  # type: ignore[no-any-return]
 
 
 def bind(context: Optional[Resource]) -> bool:
@@ -282,12 +309,6 @@ class Flight:
         if old is not None:
             self.hold(old)
 
-    if not TYPE_CHECKING:  # as in Resource
-        def __getattr__(self, name: str) -> Any:
-            if name == "handle":
-                raise errors.ClosedError("this Stream is closed")
-            raise AttributeError(f"'Flight' object has no attribute {name!r}")
-
     @property
     def context(self) -> Optional[Resource]:
         """The context of the stream, while it is alive."""
@@ -339,13 +360,23 @@ class Flight:
     def forget(self) -> None:
         """The stream is gone, and what it used is free."""
         flights.pop(self.address, None)
-        try:
-            del self.handle  # nothing may be queued with it any more
-        except AttributeError:
-            pass
+        if type(self) is Flight:
+            del self.handle
+            self.__class__ = _Landed
         self.held = {}
         self._batches.clear()
         self.workspace, self.room, self._buffer = ffi.NULL, 0, None
+
+
+class _Landed(Flight):
+    """The record of a stream that is gone: nothing may be queued there any more."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "handle":
+            raise errors.ClosedError("this Stream is closed")
+        raise AttributeError(name)
 
 
 def flight_of(handle: Any, context: Optional[Resource]) -> Flight:
@@ -410,10 +441,7 @@ def _after_fork_in_child() -> None:
         return
     _forked = True
     for resource in live(Resource):
-        try:
-            del resource.handle
-        except AttributeError:
-            pass
+        resource._let_go()
     _live.clear()
     _composites.clear()
     flights.clear()
