@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 
 from . import errors
 from .capi import ffi, lib
-from .context import Context
+from .context import Context, flight_on
 from .device import _constant, mem_info
-from .resource import Flight, Resource
+from .resource import Resource
 from .stream import Stream
 
 
@@ -178,13 +178,13 @@ class HostBuffer(Resource):
         return f"{self.nbytes} bytes at {self.address:#x}"
 
 
-class _Operand(NamedTuple):
-    """One side of a copy."""
+class _Operand:
+    """One side of a copy: where, how many bytes, whether on the device, and what must live as long as the copy."""
 
-    pointer: Any
-    nbytes: int
-    device: bool
-    keep: Any  # what must live as long as the copy
+    __slots__ = ("pointer", "nbytes", "device", "keep")
+
+    def __init__(self, pointer: Any, nbytes: int, device: bool, keep: Any) -> None:
+        self.pointer, self.nbytes, self.device, self.keep = pointer, nbytes, device, keep
 
 
 def host_bytes(obj: Any, writable: bool = False) -> Any:
@@ -237,27 +237,24 @@ def _count(target: _Operand, source: _Operand, nbytes: Optional[int]) -> int:
     return count
 
 
-def _kind(target: _Operand, source: _Operand) -> int:
-    return int((lib.ACL_MEMCPY_HOST_TO_HOST, lib.ACL_MEMCPY_HOST_TO_DEVICE, lib.ACL_MEMCPY_DEVICE_TO_HOST,
-                lib.ACL_MEMCPY_DEVICE_TO_DEVICE)[2 * source.device + target.device])
+# By 2 * source.device + target.device.
+_KINDS = (lib.ACL_MEMCPY_HOST_TO_HOST, lib.ACL_MEMCPY_HOST_TO_DEVICE, lib.ACL_MEMCPY_DEVICE_TO_HOST,
+          lib.ACL_MEMCPY_DEVICE_TO_DEVICE)
 
 
 def _call(function: str, keep: Any, *args: Any) -> None:
     """Calls, and once more after binding a thread without context to that of `keep`."""
     code = getattr(lib, function)(*args)
-    if code == lib.ACL_ERROR_RT_CONTEXT_NULL:
-        for obj in keep:
-            if isinstance(obj, Resource):
-                obj._again(code, function, *args)
-                return
+    if code:
+        _again(code, function, keep, *args)
+
+
+def _again(code: int, function: str, keep: Any, *args: Any) -> None:
+    for obj in keep:
+        if isinstance(obj, Resource):
+            obj._again(code, function, *args)
+            return
     errors.check(code, function)
-
-
-def _flight(stream: Optional[Stream]) -> tuple[Any, Flight]:
-    if stream is not None:
-        return stream.handle, stream.flight
-    flight = Context.current().default_flight()
-    return flight.handle, flight
 
 
 def memcpy(target: Any, source: Any, nbytes: Optional[int] = None) -> None:
@@ -277,7 +274,8 @@ def _copy(target: Any, source: Any, nbytes: Optional[int], stream: Optional[Stre
     to, of = _operand(target, True), _operand(source, False)
     count = _count(to, of, nbytes)
     if count:
-        _call("aclrtMemcpy", (to.keep, of.keep), to.pointer, to.nbytes, of.pointer, count, _kind(to, of))
+        _call("aclrtMemcpy", (to.keep, of.keep), to.pointer, to.nbytes, of.pointer, count,
+              _KINDS[2 * of.device + to.device])
 
 
 def memcpy_async(target: Any, source: Any, stream: Optional[Stream] = None, nbytes: Optional[int] = None) -> None:
@@ -290,11 +288,16 @@ def memcpy_async(target: Any, source: Any, stream: Optional[Stream] = None, nbyt
     count = _count(to, of, nbytes)
     if not count:
         return
-    handle, flight = _flight(stream)
-    _call("aclrtMemcpyAsync", (to.keep, of.keep, stream), to.pointer, to.nbytes, of.pointer, count, _kind(to, of),
-          handle)
-    flight.hold(to.keep)
-    flight.hold(of.keep)
+    flight = flight_on(stream, to.keep if to.device else of.keep if of.device else None)
+    args = to.pointer, to.nbytes, of.pointer, count, _KINDS[2 * of.device + to.device], flight.handle
+    code = lib.aclrtMemcpyAsync(*args)
+    if code:
+        _again(code, "aclrtMemcpyAsync", (to.keep, of.keep, stream), *args)
+    for side in (to, of):
+        if side.device:
+            flight.held[side.keep] = None
+        else:
+            flight.hold(side.keep)
 
 
 def memcpy_2d(target: Any, target_pitch: int, source: Any, source_pitch: int, width: int, height: int, *,
@@ -309,7 +312,7 @@ def memcpy_2d(target: Any, target_pitch: int, source: Any, source_pitch: int, wi
             raise ValueError(f"rows of {width} bytes do not fit the {name}'s pitch of {pitch}")
         if width and height and (height - 1) * pitch + width > side.nbytes:
             raise ValueError(f"{height} rows of pitch {pitch} do not fit the {name}'s {side.nbytes} bytes")
-    args = (to.pointer, target_pitch, of.pointer, source_pitch, width, height, _kind(to, of))
+    args = (to.pointer, target_pitch, of.pointer, source_pitch, width, height, _KINDS[2 * of.device + to.device])
     if stream is None:
         _call("aclrtMemcpy2d", (to.keep, of.keep), *args)
         return
