@@ -88,11 +88,15 @@ static PyObject *pyacl_fast_launch(PyObject *self, PyObject *const *args, Py_ssi
         status = launch(function, workspace, bytes, executor, stream);
         held = PYACL_SLOT(flight, pyacl_fast.held);
         if (held == NULL || !PyDict_CheckExact(held)) PyErr_SetString(PyExc_RuntimeError, "a stream lost its record");
-        else if (PyDict_SetItem(held, self, Py_None) == 0) {
-            if (status == 0) {
+        else {
+            int kept;
+            Py_INCREF(held);  /* the hash of a subclass is Python, too */
+            kept = PyDict_SetItem(held, self, Py_None);
+            Py_DECREF(held);
+            if (kept == 0 && status == 0) {
                 result = Py_None;
                 Py_INCREF(result);
-            } else {
+            } else if (kept == 0) {
                 PyObject *code = PyLong_FromLong(status);
                 if (code != NULL) result = PyObject_CallMethodObjArgs(self, pyacl_fast.after, code, flight, NULL);
                 Py_XDECREF(code);
@@ -123,6 +127,9 @@ static PyMethodDef pyacl_fast_method = {"launch", (PyCFunction)(void (*)(void))p
    Python objects: the classes Executor, Stream and Flight, and cffi's type "void *". */
 static int pyacl_accelerate(void *executor, void *stream, void *flight, void *pointer) {
     PyObject *method, *text;
+    static const char signature[] = "launch($self, /, stream=None)\n--\n\n";
+    static char document[2048];
+    const char *said;
     if (pyacl_fast.plain != NULL) return -1;
     pyacl_fast.handle = pyacl_slot(executor, "handle");
     pyacl_fast.phase = pyacl_slot(executor, "_phase_two");
@@ -142,7 +149,11 @@ static int pyacl_accelerate(void *executor, void *stream, void *flight, void *po
     pyacl_fast.after = PyUnicode_InternFromString("_after");
     pyacl_fast.plain = PyObject_GetAttrString(executor, "launch");
     text = pyacl_fast.plain ? PyObject_GetAttrString(pyacl_fast.plain, "__doc__") : NULL;
-    if (text != NULL && PyUnicode_Check(text)) pyacl_fast_method.ml_doc = PyUnicode_AsUTF8(text);
+    said = text != NULL && PyUnicode_Check(text) ? PyUnicode_AsUTF8(text) : NULL;
+    snprintf(document, sizeof document, "%s%s", signature, said ? said : "");
+    pyacl_fast_method.ml_doc = document;
+    Py_XDECREF(text);
+    PyErr_Clear();
     Py_XINCREF(pointer);
     Py_XINCREF(stream);
     Py_XINCREF(flight);
