@@ -13,7 +13,7 @@ import numpy as np
 
 from . import errors
 from .capi import MissingSymbolError, ffi, lib
-from .context import Context
+from .context import flight_on
 from .dtypes import DTypeLike, to_acl, to_dtype
 from .op_handle import Arguments, OpHandle, enter
 from .stream import Stream
@@ -140,7 +140,7 @@ def _pointer(tensor: Tensor) -> Any:
 
 def _run(call: Callable[[Any], int], function: str, arguments: Callable[[], Arguments], stream: Optional[Stream],
          compile: bool, kept: tuple[Any, ...]) -> None:
-    flight = Context.current().default_flight() if stream is None else stream.flight
+    flight = flight_on(stream)
     use = enter(flight)
     try:
         _compiled(lambda: call(flight.handle), function, arguments, compile)

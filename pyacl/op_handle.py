@@ -7,7 +7,7 @@ from typing import Any, Iterable, Mapping, Optional, Sequence, Union
 
 from . import errors
 from .capi import MissingSymbolError, ffi, lib
-from .context import Context
+from .context import Context, flight_on
 from .data_buffer import DataBuffer
 from .dtypes import to_numpy
 from .op_attr import OpAttr
@@ -132,7 +132,7 @@ class OpHandle(Resource):
         operators are still in flight on this stream: CANN does not allow two threads to launch operators on one stream,
         nor on the default stream.
         """
-        flight = Context.current().default_flight() if stream is None else stream.flight
+        flight = flight_on(stream, self)
         handle = self.handle
         with self._lock:
             first, second = self._buffers

@@ -10,7 +10,7 @@ import numpy as np
 from . import errors
 from .capi import MissingSymbolError, ffi, lib
 from .compile_options import compile_options
-from .context import Context
+from .context import flight_on
 from .data_buffer import DataBuffer
 from .op_handle import Arguments, Attributes, enter
 from .resource import Resource
@@ -46,7 +46,7 @@ def op(type: str, inputs: Sequence[Any], outputs: Sequence[Any], attrs: Attribut
                          f"{len(arguments.inputs)} and {len(arguments.outputs)}")
     sources = [DataBuffer(_dense(m)) for m in inputs]
     targets = [DataBuffer(m) for m in outputs]
-    flight = Context.current().default_flight() if stream is None else stream.flight
+    flight = flight_on(stream)
     call = (arguments.name, len(sources), arguments.input_array,
             ffi.new("aclDataBuffer *[]", [b.handle for b in sources]), len(targets), arguments.output_array,
             ffi.new("aclDataBuffer *[]", [b.handle for b in targets]), arguments.attr)
@@ -120,7 +120,7 @@ def cast(source: Tensor, target: Tensor, *, stream: Optional[Stream] = None, com
         raise ValueError(f"a tensor of shape {source.shape} cannot be cast into one of {target.shape}")
     described = Arguments("Cast", [source], [target], {"dst_type": target.acl_dtype})
     data, room = DataBuffer(source), DataBuffer(target)
-    flight = Context.current().default_flight() if stream is None else stream.flight
+    flight = flight_on(stream)
     call = (described.inputs[0].handle, data.handle, described.outputs[0].handle, room.handle, 0, flight.handle)
     use = enter(flight)
     try:
