@@ -114,22 +114,24 @@ def scores(q: Array, k: Array, scale: float, shift: Optional[Array], add_first: 
     s = np.matmul(q, grouped(k, q.shape[0]).transpose(0, 2, 1))
     if shift is not None and add_first:
         s = s + shift
-    s = s * np.float32(scale)
+    s *= np.float32(scale)
     if shift is not None and not add_first:
         s = s + shift
     if seen is not None:
-        s = np.where(seen, s, -np.inf)
+        np.copyto(s, -np.inf, where=~seen)
     if masked is not None:
-        s = np.where(masked, -np.inf, s)
+        np.copyto(s, -np.inf, where=masked)
     return s
 
 
 def softmax(s: Array) -> tuple[Array, Array, Array]:
     """Probabilities, maxima and sums over the last dimension; rows without any key are all zero."""
     top = s.max(axis=-1, keepdims=True, initial=-np.inf)
-    e = np.exp(s - np.where(np.isfinite(top), top, 0))
+    e = s - np.where(np.isfinite(top), top, np.float32(0))
+    np.exp(e, out=e)
     total = e.sum(axis=-1, keepdims=True)
-    return e / np.where(total == 0, 1, total), top, total
+    e /= np.where(total == 0, np.float32(1), total)
+    return e, top, total
 
 
 def dropout(p: Array, bits: Optional[Array], keep: float, batch: int) -> Optional[Array]:
@@ -183,6 +185,12 @@ class Score:
         self.q, self.k = to_bnsd(q, self.layout, self.heads), to_bnsd(k, self.layout, key_heads(k, q, self.layout,
                                                                                                 self.heads))
         self.v = to_bnsd(given["value"], self.layout, self.k.shape[1])
+        self.depth = self.q.shape[3]
+        rope = given.get("queryRope")
+        if rope is not None:  # the part with positions stands beside the others
+            k_rope = given.get("keyRope", given.get("keyInRope"))
+            self.q = np.concatenate([self.q, to_bnsd(rope, self.layout, self.heads)], axis=-1)
+            self.k = np.concatenate([self.k, to_bnsd(k_rope, self.layout, self.k.shape[1])], axis=-1)
         self.shift = given.get("realShiftOptional", given.get("pseShiftOptional"))
         self.mask, self.prefix, self.mode = given["attenMaskOptional"], given["prefixOptional"], given["sparseMode"]
         self.scale, self.before, self.after = given["scaleValue"], given["preTokens"], given["nextTokens"]
@@ -217,7 +225,7 @@ class Score:
             top, total = top[0].transpose(1, 0, 2), total[0].transpose(1, 0, 2)
         return top, total, None, from_bnsd(out, self.layout)
 
-    def backward(self, dy: Array) -> tuple[Array, Array, Array, Optional[Array]]:
+    def backward(self, dy: Array) -> tuple[Optional[Array], ...]:
         dy = to_bnsd(dy, self.layout, self.heads)
         dq, dk, dv = np.zeros_like(self.q), np.zeros_like(self.k), np.zeros_like(self.v)
         n, groups = self.q.shape[1], self.k.shape[1]
@@ -241,11 +249,22 @@ class Score:
             dq[batch][:, rows] = np.matmul(scaled, grouped(self.k[batch][:, keys], n))
             heads = np.matmul(scaled.transpose(0, 2, 1), self.q[batch][:, rows])
             dk[batch][:, keys] += heads.reshape(groups, n // groups, *heads.shape[1:]).sum(axis=1)
+        if self.depth < dq.shape[3]:
+            parts = [*np.split(dq, [self.depth], axis=3), *np.split(dk, [self.depth], axis=3), dv]
+            return (*(from_bnsd(d, self.layout) for d in parts), dpse)
         return (*(from_bnsd(d, self.layout) for d in (dq, dk, dv)), dpse)
 
 
 def forward(given: dict[str, Any]) -> Any:
-    return Score(given).forward()
+    top, total, *rest = Score(given).forward()
+    if given.get("softmaxOutLayout") == "":  # the elements in the order of NTD, whatever the tensor's shape
+        top, total = (x.transpose(1, 0, 2).reshape(x.shape) for x in (top, total))
+    return (top, total, *rest)
+
+
+def check_layout(*inputs: Any) -> None:
+    if isinstance(inputs[-1], str) and inputs[-1] not in ("", "same_as_input"):
+        rules.reject(f"softmaxOutLayout is {inputs[-1]!r}: choose an empty string or same_as_input")
 
 
 def backward(given: dict[str, Any]) -> Any:
@@ -339,11 +358,13 @@ def infer(given: dict[str, Any]) -> Any:
     return from_bnsd(out, result), lse if given["softmaxLseFlag"] else None
 
 
-by_name("FlashAttentionScore FlashAttentionScoreV2 FlashAttentionVarLenScore FlashAttentionVarLenScoreV2", forward,
+by_name("FlashAttentionScore FlashAttentionScoreV2 FlashAttentionVarLenScore FlashAttentionVarLenScoreV2 "
+        "FlashAttentionVarLenScoreV3 FlashAttentionVarLenScoreV4", forward, check=check_layout,
         oracle="torch attention", workspace=4096, optional="softmaxMaxOut softmaxSumOut softmaxOutOut",
         deviations="pseType 2 and 3, and dropout of packed sequences, are not emulated")
 by_name("FlashAttentionScoreGrad FlashAttentionScoreGradV2 FlashAttentionUnpaddingScoreGrad "
-        "FlashAttentionUnpaddingScoreGradV2", backward, oracle="torch attention, backward", workspace=4096,
+        "FlashAttentionUnpaddingScoreGradV2 FlashAttentionUnpaddingScoreGradV3 FlashAttentionUnpaddingScoreGradV4",
+        backward, oracle="torch attention, backward", workspace=4096,
         optional="dpseOut",
         deviations="pseType 2 and 3, and dropout of packed sequences, are not emulated")
 by_name("PromptFlashAttention PromptFlashAttentionV2 PromptFlashAttentionV3 IncreFlashAttention IncreFlashAttentionV2 "

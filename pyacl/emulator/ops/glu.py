@@ -51,7 +51,10 @@ def glu_grad(dy: Any, x: Any, dim: int) -> Any:
 
 def swiglu(x: Any, dim: int) -> Any:
     a, b = halves(x, dim)
-    return a * sigmoid(a) * b
+    y = sigmoid(a)
+    y *= a
+    y *= b
+    return y
 
 
 def swiglu_grad(dy: Any, x: Any, dim: int) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import rules
 from .registry import define
-from .types import DTYPES
+from .types import DTYPES, F64
 
 ALIGN = 128
 _MASK64 = (1 << 64) - 1
@@ -29,13 +29,26 @@ def drawn(seed: Any, offset: Any, extra: Any = 0) -> Any:
 
 
 def uniform(x: Any, low: float, high: float, *source: Any) -> Any:
-    return drawn(*source).uniform(low, high, x.shape)
+    if x.dtype == F64:
+        return drawn(*source).uniform(low, high, x.shape)
+    found = drawn(*source).random(x.shape, np.float32)
+    if high - low != 1:
+        found *= np.float32(high - low)
+    if low:
+        found += np.float32(low)
+        np.minimum(found, np.nextafter(np.float32(high), np.float32(low)), out=found)  # rounding may reach the end
+    return found
 
 
 def normal(x: Any, mean: float, std: float, *source: Any) -> Any:
     if std < 0:
         rules.reject(f"std is {std}, it must not be negative")
-    return drawn(*source).normal(mean, std, x.shape)
+    if x.dtype == F64:
+        return drawn(*source).normal(mean, std, x.shape)
+    found = drawn(*source).standard_normal(x.shape, np.float32)
+    if std != 1:
+        found *= np.float32(std)
+    return found + np.float32(mean) if mean else found
 
 
 def normal_of(mean: Any, std: Any, seed: int, offset: int, outs: Any) -> Any:
@@ -121,7 +134,7 @@ def probability(p: float) -> None:
 
 def generate_mask(shape: Any, p: float, seed: Any, offset: Any, *rest: Any) -> Any:
     numbers = [r for r in rest if isinstance(r, int)]  # the Tensor form's offset; the data type has no effect here
-    return packed(drawn(seed, offset, *numbers).random(int(np.prod(shape, dtype=np.int64))) >= p)
+    return packed(drawn(seed, offset, *numbers).random(int(np.prod(shape, dtype=np.int64)), np.float32) >= p)
 
 
 def mask_shape(shape: Any, p: float, *_: Any) -> Any:
@@ -152,7 +165,7 @@ def mask_check(x: Any, mask: Any, *_: Any) -> None:
 def dropout(x: Any, p: float, train: bool, seed: int, offset: int) -> Any:
     if not train:
         return x.copy(), packed(np.ones(x.shape, bool))
-    keep = generator(seed, offset).random(x.shape) >= p
+    keep = generator(seed, offset).random(x.shape, np.float32) >= p
     return scaled(x, keep, p), packed(keep)
 
 

@@ -220,7 +220,8 @@ def check_k(x: Any, k: int, dim: int, *_: Any) -> None:
 def variance(x: Any, dims: Any, correction: int, keep: bool) -> Any:
     over = along(x, dims)
     n = int(np.prod([x.shape[a] for a in over or ()], dtype=np.int64))
-    square = np.sum(np.square(x - np.mean(x, axis=over, keepdims=True)), axis=over, keepdims=keep)
+    apart = np.asarray(x - np.mean(x, axis=over, keepdims=True))
+    square = np.sum(np.square(apart, out=apart), axis=over, keepdims=keep)
     return np.divide(square, x.dtype.type(max(0, n - correction)))
 
 

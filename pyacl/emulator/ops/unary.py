@@ -20,14 +20,16 @@ def reciprocal(x: Any, out: Any = None) -> Any:
 
 
 def sigmoid(x: Any, out: Any = None) -> Any:
+    y = np.asarray(np.negative(x))
     with np.errstate(over="ignore"):
-        y = np.exp(-x)
+        np.exp(y, out=y)
     y += 1
     return np.divide(1, y, out=out)
 
 
 def relu(x: Any, out: Any = None) -> Any:
-    return np.maximum(x, x.dtype.type(0), out=out)  # NaN stays
+    # NaN stays. numpy's loop over two arrays is several times as fast as that over an array and a number.
+    return np.maximum(x, np.zeros(x.shape, x.dtype), out=out)
 
 
 def sign(x: Any) -> Any:

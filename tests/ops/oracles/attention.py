@@ -102,7 +102,7 @@ def draw_training(d: Draw) -> list[Any]:
     groups, b, dim = d.integer(1, 2), d.integer(1, 2), 8
     n, s = groups * d.integer(1, 2), d.integer(2, 5)
     t = s + d.integer(0, 3)
-    dtype = d.choice([F32, F16, BF16])
+    dtype = d.choice([F32, F16, BF16] if "V3" not in d.name else [BF16])
     mode = d.choice([0, 1, 2, 3, 4] if packed else [0, 1, 2, 3, 4, 5])
     given: dict[str, Any] = {
         "query": d.array(shape(layout, b, n, s, dim), dtype, -2, 2), "headNum": n, "inputLayout": layout,
@@ -110,6 +110,12 @@ def draw_training(d: Draw) -> list[Any]:
         "preTokens": d.integer(1, 6), "nextTokens": d.integer(0, 3), "sparseMode": mode}
     names = named(d)
     given["key" if "key" in names else "keyIn"] = d.array(shape(layout, b, groups, t, dim), dtype, -2, 2)
+    if "queryRope" in names:
+        given["queryRope"] = d.array(shape(layout, b, n, s, 4), dtype, -2, 2)
+        given["keyRope" if "keyRope" in names else "keyInRope"] = d.array(shape(layout, b, groups, t, 4), dtype, -2, 2)
+    for name in ("softmaxOutLayout", "softmaxInLayout"):
+        if name in names:
+            given[name] = d.choice(["", "same_as_input"])
     if packed:
         given["actualSeqQLenOptional"] = tuple(s * (i + 1) for i in range(b))
         given["actualSeqKvLenOptional"] = tuple(t * (i + 1) for i in range(b))
@@ -143,6 +149,10 @@ def training(name: str, inputs: Any) -> tuple[Any, Any, Any, dict[str, Any], lis
     shift = given.get("realShiftOptional", given.get("pseShiftOptional"))
     leaves.append(None if shift is None else shift.clone().requires_grad_())
     q, k, v = bnsd(leaves[0], layout, n), bnsd(leaves[1], layout, groups), bnsd(leaves[2], layout, groups)
+    if "queryRope" in given:
+        ropes = [x.clone().requires_grad_() for x in (given["queryRope"], given.get("keyRope", given.get("keyInRope")))]
+        q, k = (torch.cat((x, bnsd(y, layout, n)), -1) for x, y in zip((q, k), ropes))
+        leaves = [leaves[0], ropes[0], leaves[1], ropes[1], *leaves[2:]]
     mode, mask = given["sparseMode"], given["attenMaskOptional"]
     outs, tops, sums = [], [], []
     q_ends, k_ends = given.get("actualSeqQLenOptional"), given.get("actualSeqKvLenOptional")
@@ -162,7 +172,7 @@ def training(name: str, inputs: Any) -> tuple[Any, Any, Any, dict[str, Any], lis
             size = x.shape[0] * x.shape[1] * y.shape[1]
             bits = [(int(byte) >> j) & 1 for byte in given["dropMaskOptional"] for j in range(8)]
             keep = torch.tensor(bits[i * size:(i + 1) * size]).reshape(x.shape[0], x.shape[1], -1) / given["keepProb"]
-        found = attend(x, y, z, given["scaleValue"], None if leaves[3] is None else leaves[3][i],
+        found = attend(x, y, z, given["scaleValue"], None if leaves[-1] is None else leaves[-1][i],
                        given.get("pseType", 1) == 1, seen, keep)
         outs.append(found[0])
         tops.append(found[1])
@@ -176,7 +186,9 @@ def forward(name: str) -> Any:
         out, top, total, given, _ = training(name, inputs)
         top, total = top.expand(*top.shape[:3], 8), total.expand(*total.shape[:3], 8)
         if given["inputLayout"] == "TND":
-            top, total = top[0].permute(1, 0, 2), total[0].permute(1, 0, 2)
+            order = (lambda x: x[0].reshape(-1, x.shape[1], 8)) if given.get("softmaxOutLayout") == "" else \
+                lambda x: x[0].permute(1, 0, 2)
+            top, total = order(top), order(total)
         return top, total, None, back(out, given["inputLayout"])
 
     return call
@@ -249,7 +261,8 @@ def infer(name: str) -> Any:
 
 _TRAINING = ("FlashAttentionScore FlashAttentionScoreV2 FlashAttentionVarLenScore FlashAttentionVarLenScoreV2 "
              "FlashAttentionScoreGrad FlashAttentionScoreGradV2 FlashAttentionUnpaddingScoreGrad "
-             "FlashAttentionUnpaddingScoreGradV2").split()
+             "FlashAttentionUnpaddingScoreGradV2 FlashAttentionUnpaddingScoreGradV3 FlashAttentionUnpaddingScoreGradV4 "
+             "FlashAttentionVarLenScoreV3 FlashAttentionVarLenScoreV4").split()
 _INFERENCE = ("PromptFlashAttention PromptFlashAttentionV2 PromptFlashAttentionV3 IncreFlashAttention "
               "IncreFlashAttentionV2 IncreFlashAttentionV3 IncreFlashAttentionV4 FusedInferAttentionScore "
               "FusedInferAttentionScoreV2 FusedInferAttentionScoreV3 FusedInferAttentionScoreV4").split()
