@@ -48,7 +48,7 @@ class Executor(Resource):
         self._tensors: dict[int, Any] = {}
         # The descriptions that only this executor uses: refreshing an address must not change the user's tensors.
         self._members: dict[int, Any] = {}
-        context = Context.current()
+        context = context_for(self._values)
         self._phase_one()
         try:
             self._own(self.handle, context)
@@ -134,10 +134,8 @@ class Executor(Resource):
 
     def execute(self, stream: Optional[Stream] = None) -> None:
         """Launches, and waits for the stream."""
-        if stream is None:
-            stream = Stream.default()
         self.launch(stream)
-        stream.synchronize()
+        (stream or Stream.default()).synchronize()
 
     def _after(self, code: int, flight: Any) -> None:
         """What a launch does not always need: the end of a one-shot executor, an error, a thread without context."""
@@ -204,6 +202,7 @@ class Executor(Resource):
         self._member("aclSetDynamicTensorAddr", index, member, tensor, (*self._plan.inputs, *self._plan.outputs))
 
     def _flattened(self, function: str, index: int, tensor: Tensor, positions: Iterable[int]) -> None:
+        self._need_open()
         slots: list[tuple[int, Optional[int]]] = []
         for i in positions:
             if self._plan.kinds[i] == "tensors":
@@ -216,6 +215,7 @@ class Executor(Resource):
         self._refresh(function, (index,), position, member, tensor)
 
     def _member(self, function: str, index: int, member: int, tensor: Tensor, positions: Sequence[int]) -> None:
+        self._need_open()
         if not 0 <= index < len(positions):
             raise self._refused(function, f"index {index} is out of range: there are {len(positions)}")
         position = positions[index]
@@ -225,6 +225,10 @@ class Executor(Resource):
         if not 0 <= member < count:
             raise self._refused(function, f"member {member} is out of range: {self._plan.names[position]} has {count}")
         self._refresh(function, (index, member), position, member, tensor)
+
+    def _need_open(self) -> None:
+        if self.repeatable and self.closed:
+            self.handle  # noqa: B018 - raises
 
     def _refused(self, function: str, text: str) -> errors.AclError:
         return errors.error(lib.ACLNN_ERR_PARAM_INVALID, function, f"{text}\n  {self._plan}")
@@ -316,9 +320,22 @@ class Executor(Resource):
                 self._discard()
         finally:
             self._drop_members()
+            self._values, self._tensors = [], {}  # whoever keeps a closed executor does not keep their memory
 
     def _describe(self) -> str:
         return f"{self.name} {'repeatable' if self.repeatable else 'one-shot'}"
+
+
+def context_for(values: Iterable[Any]) -> Context:
+    """This thread's context; a thread without one gets that of the first tensor among `values`."""
+    try:
+        return Context.current()
+    except errors.ContextError:
+        for value in values:
+            for tensor in value if isinstance(value, (TensorList, list, tuple)) else (value,):
+                if isinstance(tensor, Tensor) and resource.bind(tensor.buffer._context()):
+                    return Context.current()
+        raise
 
 
 def _brief(value: Any) -> str:

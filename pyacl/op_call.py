@@ -13,8 +13,7 @@ from . import errors
 from .arguments import Plan, bind, plan
 from .arrays import BoolArray, FloatArray, IntArray
 from .capi import ffi, lib
-from .context import Context
-from .executor import Executor
+from .executor import Executor, context_for
 from .scalar import Scalar, ScalarList
 from .stream import Stream
 from .tensor import Tensor, TensorList
@@ -112,7 +111,7 @@ class Cache:
         if name in self._once:
             Executor(name, *values).launch(stream)
             return
-        key = (name, int(ffi.cast("uintptr_t", Context.current().handle)), threading.get_ident(), _deterministic(),
+        key = (name, int(ffi.cast("uintptr_t", context_for(values).handle)), threading.get_ident(), _deterministic(),
                *(_key(v) for v in values))
         with self._lock:
             executor = self._executors.get(key)

@@ -253,7 +253,7 @@ class Tensor(Resource):
     def handle_check(self) -> None:
         """Raises ClosedError when the tensor or its memory was closed."""
         if self.closed:
-            raise errors.ClosedError("this Tensor is closed")
+            self.handle  # noqa: B018 - raises, also ForkError
         self.buffer.handle  # noqa: B018
 
     def _layout(self) -> Array:
