@@ -8,6 +8,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from . import rules
+from .places import along, update
 from .registry import define, family
 from .rules import axes, axis, reject
 from .types import F32, F64, FLOATS, INTEGERS, cast, castable, name
@@ -281,9 +282,8 @@ def pad_backward(mode: Any) -> Callable[..., Any]:
                 continue
             source = np.pad(np.arange(x.shape[a]), _positive([(before, after)]), mode=mode)
             folded = np.zeros((*grad.shape[:a], x.shape[a], *grad.shape[a + 1:]), grad.dtype)
-            into, parts = np.moveaxis(folded, a, 0), np.moveaxis(grad, a, 0)
-            for position, origin in enumerate(source):  # once for each row of the padded axis
-                into[origin] += parts[position]
+            source = source.reshape([-1 if i == a else 1 for i in range(grad.ndim)])
+            update(folded, along(source, a, folded.shape, grad.shape), grad, 1)
             grad = folded
         return grad
 
