@@ -94,6 +94,20 @@ def transposed(array: Any, *order: int) -> Any:
     return np.ascontiguousarray(np.transpose(array, order))
 
 
+def pooled(pool: Any, a: Any) -> Any:
+    """Arguments of a gradient of 2 x 2 pooling: the input, a gradient, the indices."""
+    values, index = pool(t(a), 2, return_indices=True)
+    return a, r(*values.shape), index.numpy()
+
+
+def gradient(pool: Any, a: Any, g: Any) -> Any:
+    x = t(a).requires_grad_()
+    pool(x, 2).backward(t(g))
+    return x.grad.numpy()
+
+
+volume = r(2, 3, 6, 5, 7)
+
 CASES = [
     binary("Add", torch.add), binary("AddV2", torch.add), binary("Sub", torch.sub), binary("Mul", torch.mul),
     binary("RealDiv", torch.div), binary("Maximum", torch.maximum), binary("Minimum", torch.minimum),
@@ -325,6 +339,16 @@ CASES = [
          {"ksize": [1, 2, 2, 1], "strides": [1, 2, 2, 1], "padding": "VALID"}),
     Case("MaxPoolV3", [image], torched(lambda a: F.max_pool2d(a, 3, 2, 1)),
          {"ksize": [1, 1, 3, 3], "strides": [1, 1, 2, 2], "pads": [1, 1, 1, 1]}),
+    Case("MaxPoolWithArgmaxV3", [image], lambda a: tuple(
+        v.numpy() for v in F.max_pool2d(t(a), 3, 2, 1, return_indices=True)), {
+            "ksize": [3, 3], "strides": [2, 2], "pads": [1, 1]}),
+    Case("MaxPool3DWithArgmaxV2", [volume], lambda a: tuple(
+        v.numpy() for v in F.max_pool3d(t(a), 2, 2, 0, 2, return_indices=True)), {
+            "ksize": [2, 2, 2], "strides": [2, 2, 2], "pads": [0, 0, 0], "dilation": [2, 2, 2]}),
+    Case("MaxPoolGradWithArgmaxV3", list(pooled(F.max_pool2d, image)), lambda a, g, i: gradient(F.max_pool2d, a, g), {
+        "ksize": [2, 2], "strides": [2, 2], "pads": [0, 0]}),
+    Case("MaxPool3DGradWithArgmax", list(pooled(F.max_pool3d, volume)), lambda a, g, i: gradient(F.max_pool3d, a, g), {
+        "ksize": [2, 2, 2], "strides": [2, 2, 2], "pads": [0, 0, 0]}),
     Case("MaxPool", [image_hwc], lambda a: transposed(
         F.max_pool2d(t(transposed(a, 0, 3, 1, 2)), 2).numpy(), 0, 2, 3, 1),
          {"ksize": [1, 2, 2, 1], "strides": [1, 2, 2, 1], "padding": "VALID"}),

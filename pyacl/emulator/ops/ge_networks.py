@@ -136,6 +136,13 @@ ge("MaxPoolV3", "aclnnMaxPool",
    loose=True)
 ge("MaxPool", "aclnnMaxPool", lambda x, y, ksize, strides, padding, data_format: max_pool(
     x, y, window(x, ksize, strides, padding, (0, 0, 0, 0), data_format, False), data_format, False), loose=True)
+for _type, _grad, _operator in (("MaxPoolWithArgmaxV3", "MaxPoolGradWithArgmaxV3", "aclnnMaxPool2dWithIndices"),
+                                ("MaxPool3DWithArgmaxV2", "MaxPool3DGradWithArgmax", "aclnnMaxPool3dWithArgmax")):
+    ge(_type, _operator, lambda x, ksize, strides, pads, dilation, ceil_mode, data_format: (
+        channels_first(x, data_format), ksize, strides, pads, dilation, ceil_mode), mixed=True, loose=True)
+    ge(_grad, f"{_operator}Backward", lambda x, grad, argmax, ksize, strides, pads, dilation, ceil_mode, data_format: (
+        grad, channels_first(x, data_format), argmax, ksize, strides, pads, dilation, ceil_mode), mixed=True,
+       loose=True)
 ge("ResizeNearestNeighborV2", "aclnnUpsampleNearest2d", lambda x, size, align_corners, half_pixel_centers: (
     x, sampled(size, not align_corners and not half_pixel_centers)), loose=True)
 ge("ResizeBilinearV2", "aclnnUpsampleBilinear2d", lambda x, size, align_corners, half_pixel_centers: (
@@ -147,6 +154,13 @@ def sampled(size: Any, known: bool) -> tuple[int, ...]:
     if not known:
         raise NotImplementedError("resizing with these align_corners and half_pixel_centers")
     return ints(size)
+
+
+def channels_first(x: Tensor, layout: str) -> Tensor:
+    """The input, where it lies as the aclnn operators have it."""
+    if layout not in ("NCHW", "NCDHW"):
+        raise NotImplementedError(f"pooling with indices in the format {layout}")
+    return x
 
 
 def image_size(size: tuple[int, ...], layout: str) -> tuple[int, ...]:
