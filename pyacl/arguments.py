@@ -97,6 +97,8 @@ def _plan(prototype: Prototype) -> Plan:
 
 def plan(name: str) -> Plan:
     """The plan of an operator. Raises LookupError for one that is not declared."""
+    if not isinstance(name, str):
+        raise TypeError(f"an operator is named by a str such as 'aclnnAdd', not {name!r}")
     prototype = find_operator(name)
     if prototype is None:
         raise LookupError(f"no operator {name} is declared{_similar(name)}; declare your own with pyacl.declare_op")

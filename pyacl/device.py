@@ -414,7 +414,7 @@ def milliseconds(seconds: float) -> int:
     """A timeout in seconds as CANN takes it. Raises ValueError for a negative one."""
     if seconds < 0:
         raise ValueError(f"a timeout of {seconds} s is negative: give None to wait as long as it takes")
-    return min(int(seconds * 1000 + 0.999), 2**31 - 1)
+    return int(min(seconds * 1000 + 0.999, 2**31 - 1))
 
 
 def raise_failures(flight: resource.Flight) -> None:

@@ -83,10 +83,8 @@ class Graph(Resource):
 
     def execute(self, stream: Optional[Stream] = None) -> None:
         """Launches, and waits for the stream."""
-        if stream is None:
-            stream = Stream.default()
         self.launch(stream)
-        stream.synchronize()
+        (stream or Stream.default()).synchronize()
 
     @property
     def name(self) -> str:

@@ -19,6 +19,8 @@ def _alloc_size(nbytes: int) -> int:
         raise TypeError(f"a size in bytes is an int, not {nbytes!r}")
     if nbytes < 0:
         raise ValueError(f"a size of {nbytes} bytes is negative")
+    if nbytes >= 1 << 63:
+        raise MemoryError(f"{nbytes} bytes are more than any memory has")
     return int(nbytes) or 1  # CANN refuses 0, and wants memory behind empty tensors too
 
 
@@ -59,8 +61,9 @@ class DeviceBuffer(Resource):
     @classmethod
     def from_address(cls, address: int, nbytes: int, *, owner: Any = None) -> DeviceBuffer:
         """Device memory that another library allocated; it is not freed here, and `owner` is kept alive."""
-        if not address and nbytes:
-            raise ValueError(f"address 0 cannot hold {nbytes} bytes")
+        _alloc_size(nbytes)
+        if not 0 < address <= 2**64 - nbytes and (address or nbytes):
+            raise ValueError(f"address {address:#x} cannot hold {nbytes} bytes")
         buffer = cls.__new__(cls)
         buffer.nbytes, buffer.address = int(nbytes), int(address)
         buffer.owned, buffer._owner, buffer._explicit = False, owner, False
@@ -306,6 +309,9 @@ def memcpy_2d(target: Any, target_pitch: int, source: Any, source_pitch: int, wi
 
     aclrtMemcpy2d, or with a stream aclrtMemcpy2dAsync. Raises ValueError for rows beyond either side.
     """
+    if min(target_pitch, source_pitch, width, height) < 0:
+        raise ValueError(f"{height} rows of {width} bytes, {target_pitch} and {source_pitch} bytes apart: none of that "
+                         "can be negative")
     to, of = _operand(target, True), _operand(source, False)
     for name, side, pitch in (("target", to, target_pitch), ("source", of, source_pitch)):
         if width > pitch:

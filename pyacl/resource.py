@@ -11,7 +11,7 @@ import atexit
 import os
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Any, Iterable, Optional, TypeVar
+from typing import Any, Iterable, Optional, TypeVar
 
 from . import errors
 from .capi import ForkError, ffi, lib
@@ -24,6 +24,8 @@ _composites: dict[int, weakref.ref[Resource]] = {}
 _over = False  # the interpreter is shutting down, everything was closed
 _forked = False
 _pid = os.getpid()
+_FORKED = ("was made before the fork, by the parent process: start workers with "
+           "multiprocessing.get_context('spawn')")
 
 
 class Resource:
@@ -145,7 +147,8 @@ class Resource:
             warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
 
     def _why_closed(self) -> str:
-        return f"this {type(self).__name__} is closed"
+        name = type(self).__name__
+        return f"this {name} {_FORKED}" if _forked else f"this {name} is closed"
 
     def _make_handle(self) -> Any:
         """For classes that make their handle when it is first needed."""
@@ -177,16 +180,15 @@ class Resource:
         errors.check(code, function)
 
 
-# A class with __getattr__ is slow to read and to call, whether it is needed or not. So only those have it that make their
-# handle late; an object that is closed changes over to a subclass that has it.
+# Objects of a class with __getattr__ are slow to read and to call, whether it is needed or not. So only those classes
+# have it that make their handle late; an object that is closed changes over to a subclass that has it.
 
 
 def _missing(self: Resource, name: str) -> Any:
     """``__getattr__`` of objects that have no handle, yet or any more."""
     if name == "handle":
         if _forked:
-            raise ForkError(f"this {type(self).__name__} was made before the fork, by the parent process: start workers "
-                            "with multiprocessing.get_context('spawn')")
+            raise ForkError(f"this {type(self).__name__} {_FORKED}")
         if id(self) in _live:
             return self._make_handle()
         raise errors.ClosedError(self._why_closed())
@@ -354,6 +356,12 @@ class Flight:
     def settle(self) -> None:
         """Waits; an error is kept for the stream's next synchronise, because it is not that of whoever waits now."""
         code, function = self.synchronize()
+        if code == lib.ACL_ERROR_RT_STREAM_CONTEXT and self.context is not None:
+            from .context import switched
+
+            errors.recent_text()
+            with switched(self.context):
+                code, function = self.synchronize()
         if code:
             self.failures.append(errors.error(code, function))
 

@@ -152,6 +152,8 @@ class Stream(Resource):
         It runs on a thread of CANN's, and later work waits for it. It must not call pyacl. An exception is raised by
         the next `synchronize`.
         """
+        if not callable(function):
+            raise TypeError(f"call() takes a function, not {function!r}")
         task = _HostCall(self.flight, function, args)
         handle = ffi.new_handle(task)
         code = lib.aclrtLaunchHostFunc(self.handle, _run, handle)
