@@ -17,10 +17,10 @@ from .signature import CONVERTERS, Parameter
 from .tensor import Tensor
 from .types import F16, F32, HALF, Dtype, cast, castable, category, name, wide
 
-BLOCK = 1 << 16  # elements: large elementwise operators go through the cache piece by piece
+BLOCK = 1 << 17  # elements: large elementwise operators go through the cache piece by piece
 MAX_DIMS = 8
-_HALF_LOOPS = frozenset(("sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh",
-                         "arccosh", "arctanh", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p"))
+_HALF_LOOPS = frozenset(("absolute", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh",
+                         "arcsinh", "arccosh", "arctanh", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p"))
 _PRIVATE = frozenset((lib.ACL_FORMAT_NC1HWC0, lib.ACL_FORMAT_FRACTAL_Z, lib.ACL_FORMAT_NC1HWC0_C04,
                       lib.ACL_FORMAT_FRACTAL_NZ, lib.ACL_FORMAT_NDC1HWC0, lib.ACL_FRACTAL_Z_3D))
 _INVALID = lib.ACLNN_ERR_PARAM_INVALID
