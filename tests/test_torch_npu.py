@@ -6,7 +6,7 @@ pyacl: the libraries bring it.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import json
 import os
 import shutil
@@ -24,7 +24,11 @@ def _python() -> Optional[str]:
     named = os.environ.get("PYACL_TORCH_NPU_PYTHON")
     if named:
         return named
-    return sys.executable if importlib.util.find_spec("torch_npu") else None
+    try:
+        importlib.metadata.version("torch_npu")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return sys.executable
 
 
 PYTHON = _python()

@@ -151,11 +151,11 @@ def operator(name: str) -> Optional[Prototype]:
     return _declared.get(name) or _built_in_operator(name)
 
 
-def operators() -> list[str]:
-    """Every declared operator's name, users' own included."""
+def operators(own: bool = True) -> list[str]:
+    """Every declared operator's name; with `own` users' own, too."""
     end = len(_OPERATOR)
     names = {n[:-end] for n in _functions() if n.endswith(_OPERATOR) and _built_in_operator(n[:-end])}
-    return sorted(names | set(_declared))
+    return sorted(names | set(_declared) if own else names)
 
 
 def callable_prototype(name: str) -> Optional[Prototype]:

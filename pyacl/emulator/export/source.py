@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import sysconfig
@@ -55,7 +56,7 @@ def headers() -> dict[str, str]:
 
 def second_phases() -> list[str]:
     """The operators whose second phase has no declaration of its own."""
-    return [name for name in cdefs.operators() if cdefs.prototype(name) is None]
+    return [name for name in cdefs.operators(own=False) if cdefs.prototype(name) is None]
 
 
 @cache
@@ -66,7 +67,7 @@ def deferrable() -> set[str]:
 
 def names() -> list[str]:
     """Every exported function, sorted."""
-    return sorted({*cdefs.functions(), *cdefs.operators(), *UNDECLARED})
+    return sorted({*cdefs.functions(), *cdefs.operators(own=False), *UNDECLARED})
 
 
 def _parameter(kind: str, name: str) -> str:
@@ -121,6 +122,7 @@ def _libpython() -> str:
 
 
 _BOOTSTRAP = """
+import os
 import sys
 try:
     import pyacl.emulator.export.entry
@@ -145,7 +147,7 @@ def library() -> str:
     """The source of ``libascendcl.so``, which has everything."""
     exported = names()
     constants = {
-        "LIBPYTHON": _libpython() or "(this Python has no shared library)", "PROGRAM": sys.executable,
+        "LIBPYTHON": _libpython() or "(this Python has no shared library)", "PROGRAM": os.path.normpath(sys.executable),
         "STDLIB": sysconfig.get_path("stdlib"), "PYTHON_FOLDER": Path(sysconfig.get_path("stdlib")).name,
         "BOOTSTRAP": bootstrap(),
     }
