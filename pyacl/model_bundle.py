@@ -63,13 +63,16 @@ class ModelBundle(Resource):
         bundle.size = len(size.models)
         bundle._kept = [*source, variables]
         bundle._own(out[0], context)
-        if at_once:
-            for i in range(bundle.size):
+        try:
+            for i in range(bundle.size if load else 0):
+                if not at_once:
+                    bundle.load(i)
+                    continue
                 errors.check(lib.aclmdlBundleGetModelId(bundle.handle, i, out), "aclmdlBundleGetModelId")
                 bundle._add(out[0])
-        elif load:
-            for i in range(bundle.size):
-                bundle.load(i)
+        except BaseException:
+            bundle.close()
+            raise
         return bundle
 
     @staticmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import zipfile
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 import numpy as np
@@ -198,7 +199,11 @@ def load_inputs(model: Any, files: Sequence[str], shapes: Optional[dict[str, tup
         if not equals or name not in order:
             name, path = (order[position] if position < len(order) else "?"), text
         if path.endswith(".npz"):
-            found.update(np.load(path))
+            arrays = _read(path)
+            strange = set(arrays) - set(order)
+            if strange:
+                raise CommandError(f"{path} has {', '.join(sorted(strange))}, the model takes {', '.join(order)}")
+            found.update(arrays)
         elif name == "?":
             raise CommandError(f"{path}: the model has only {len(order)} inputs: {', '.join(order)}")
         else:
@@ -209,9 +214,21 @@ def load_inputs(model: Any, files: Sequence[str], shapes: Optional[dict[str, tup
     return [found[n] for n in order]
 
 
+def _read(path: str) -> Any:
+    """The array of an .npy file, or those of an .npz by name."""
+    try:
+        found = np.load(path)
+        if not isinstance(found, np.ndarray):
+            with found:
+                return dict(found)
+    except (ValueError, EOFError, zipfile.BadZipFile):
+        raise CommandError(f"{path} is not a file of numpy's") from None
+    return found
+
+
 def _load(path: str, info: Any, shape: tuple[int, ...]) -> Any:
     if path.endswith(".npy"):
-        return np.load(path)
+        return _read(path)
     data = np.fromfile(path, info.dtype)
     if data.size != np.prod(shape):
         raise CommandError(f"{path} has {data.size} elements, {info.name} takes {list(shape)}")

@@ -89,6 +89,13 @@ def test_run_of_wrong_input(om: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert run("model", "run", om, "--input", tmp_path / "x.npy") == 1
     assert "the model takes [4, 64]" in capsys.readouterr().err
     assert run("model", "run", om, "--shape", "z:4") == 2
+    (tmp_path / "x.npy").write_bytes(b"nothing of numpy's")
+    assert run("model", "run", om, "--input", tmp_path / "x.npy") == 2
+    np.savez(tmp_path / "x.npz", q=X)
+    assert run("model", "run", om, "--input", tmp_path / "x.npz") == 2
+    found = capsys.readouterr().err
+    assert "x.npy is not a file of numpy's" in found
+    assert "x.npz has q, the model takes x" in found
 
 
 def test_bench(om: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -18,6 +19,7 @@ from pyacl import Model, ModelBundle, ModelDesc, ModelDump, ModelPool, Tensor, f
 from pyacl.emulator.failure import Failure
 from pyacl.emulator.models import compile as compiler
 from pyacl.emulator.models import container, sources
+from pyacl.resource import live
 
 pytest.importorskip("onnxruntime")
 
@@ -321,6 +323,18 @@ def test_bundle_model_by_model(bundle: Path) -> None:
         np.testing.assert_array_equal(second(X[:2])[0], Y[:2])
         with pytest.raises(ValueError, match="no model 2"):
             found.load(2)
+
+
+def test_a_bundle_that_loads_in_part_is_closed(tmp_path: Path) -> None:
+    parts = [b"".join(compiler.compile_model(models.dense(), compiler.Options(soc=soc))) for soc in ("", "Ascend310P3")]
+    (tmp_path / "bundle.om").write_bytes(b"".join(compiler.bundle(parts, variables=1 << 16)))
+    with pyacl.DeviceBuffer(1 << 16) as memory, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        free = pyacl.mem_info().free
+        with pytest.raises(pyacl.AclError, match="was compiled for Ascend310P3"):
+            ModelBundle.from_file(tmp_path / "bundle.om", variables=memory)
+        assert pyacl.mem_info().free == free
+        assert not live(ModelBundle)
 
 
 def test_a_bundle_is_no_model_and_a_model_no_bundle(bundle: Path, om: Path) -> None:
