@@ -322,9 +322,10 @@ def memcpy_2d(target: Any, target_pitch: int, source: Any, source_pitch: int, wi
     if stream is None:
         _call("aclrtMemcpy2d", (to.keep, of.keep), *args)
         return
-    _call("aclrtMemcpy2dAsync", (to.keep, of.keep, stream), *args, stream.handle)
-    stream.flight.hold(to.keep)
-    stream.flight.hold(of.keep)
+    flight = flight_on(stream)
+    _call("aclrtMemcpy2dAsync", (to.keep, of.keep, stream), *args, flight.handle)
+    flight.hold(to.keep)
+    flight.hold(of.keep)
 
 
 def memset(target: Any, value: int, nbytes: Optional[int] = None, *, stream: Optional[Stream] = None) -> None:
@@ -345,8 +346,9 @@ def memset(target: Any, value: int, nbytes: Optional[int] = None, *, stream: Opt
     if stream is None:
         _call("aclrtMemset", (to.keep,), to.pointer, to.nbytes, value, count)
         return
-    _call("aclrtMemsetAsync", (to.keep, stream), to.pointer, to.nbytes, value, count, stream.handle)
-    stream.flight.hold(to.keep)
+    flight = flight_on(stream)
+    _call("aclrtMemsetAsync", (to.keep, stream), to.pointer, to.nbytes, value, count, flight.handle)
+    flight.hold(to.keep)
 
 
 def is_pinned(obj: Any) -> bool:
