@@ -192,6 +192,8 @@ class _Operand:
 
 def host_bytes(obj: Any, writable: bool = False) -> Any:
     """A ``char[]`` over the bytes of an object with the buffer protocol, which it keeps."""
+    if isinstance(obj, str):
+        raise TypeError(f"{obj!r} is a str, which has no bytes: read the file, or use what takes a path")
     if isinstance(obj, memoryview):  # the collector crashes on one that is exported; it does not look behind an array
         obj = np.frombuffer(obj, np.uint8)
     return ffi.from_buffer(obj, require_writable=writable)

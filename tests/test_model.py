@@ -164,6 +164,9 @@ def test_what_is_no_memory_or_path(om: Path, model: Model) -> None:
     for call in (Model.from_file, Model.query_size, ModelDesc.from_file, pyacl.ModelBundle.from_file):
         with pytest.raises(ValueError, match="null character"):
             call(f"{om}\0x")
+    for call in (Model.from_bytes, ModelDesc.from_bytes, pyacl.ModelBundle.from_bytes):
+        with pytest.raises(TypeError, match="what takes a path"):
+            call(str(om))
     for priority in (-1, 8):
         with pytest.raises(ValueError, match="give 0"):
             model.priority = priority
