@@ -100,7 +100,7 @@ class Executor(Resource):
         shown = []
         for name, value in zip(self._plan.names, self._values):
             text = value.value.decode(errors="replace") if isinstance(value, Text) else \
-                f"[{', '.join(map(_brief, value))}]" if isinstance(value, TensorList) else _brief(value)
+                f"[{', '.join(map(_brief, value))}]" if isinstance(value, (TensorList, list)) else _brief(value)
             shown.append(f"{name}={text}")
         return ", ".join(shown)
 
@@ -261,6 +261,7 @@ class Executor(Resource):
                 self._tensors[position] = tensor
             else:
                 self._tensors[position][member] = tensor
+            self._values[position] = self._tensors[position]
 
     def rebind(self, values: Sequence[Any]) -> None:
         """Other tensors for all parameters at once; `values` are in the prototype's order, what is no tensor stays.
