@@ -266,7 +266,7 @@ def close_all(resources: Iterable[Resource]) -> None:
 
 
 class _Kept:
-    """Stands in a table of held objects for one that cannot be hashed."""
+    """Stands in a table of held objects for one that may be equal to another, or cannot be hashed."""
 
     __slots__ = ("obj",)
 
@@ -297,10 +297,7 @@ class Flight:
 
     def hold(self, obj: Any) -> None:
         """Keeps `obj` until the work queued so far is done. Call it after the work was queued."""
-        try:
-            self.held[obj] = None
-        except TypeError:
-            self.held[_Kept(obj)] = None
+        self.held[obj if isinstance(obj, Resource) else _Kept(obj)] = None
 
     def grow(self, nbytes: int) -> None:
         """Makes the stream's workspace at least `nbytes` large; the old one lives on until it is not used any more."""

@@ -234,6 +234,26 @@ def test_hold_keeps_any_object_until_the_next_synchronise(device: Any, stream: A
     assert gone() is None
 
 
+def test_hold_keeps_each_of_equal_objects(device: Any, stream: Any) -> None:
+    class Equal:
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __hash__(self) -> int:
+            return 1
+
+    one, two = Equal(), Equal()
+    refs = weakref.ref(one), weakref.ref(two)
+    stream.hold(one)
+    stream.hold(two)
+    stream.hold(memoryview(bytearray(2)))
+    del one, two
+    gc.collect()
+    assert [r() is not None for r in refs] == [True, True]
+    stream.synchronize()
+    assert [r() is None for r in refs] == [True, True]
+
+
 # Threads
 
 def test_a_thread_without_context_is_bound_by_the_object_it_uses(device: Any, stream: Any) -> None:
