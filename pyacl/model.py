@@ -57,10 +57,7 @@ class Model(Resource):
         name = os.fspath(path)
         if config is not None:
             config.set("path", name)
-            if "load_type" not in config.options:
-                config.set("load_type", _load_type("file", work, weights))
-            _give_memory(config, work, weights)
-            return cls.from_config(config)
+            return cls.from_config(_completed(config, "FILE", work, weights))
         encoded = path_bytes(name)
         model = cls.__new__(cls)
         if work is None and weights is None:
@@ -77,10 +74,7 @@ class Model(Resource):
         """Loads a model's bytes, which are kept as long as the model (aclmdlLoadFromMem, aclmdlLoadFromMemWithMem)."""
         if config is not None:
             config.set("mem_addr", data)
-            if "load_type" not in config.options:
-                config.set("load_type", _load_type("mem", work, weights))
-            _give_memory(config, work, weights)
-            return cls.from_config(config)
+            return cls.from_config(_completed(config, "MEM", work, weights))
         view = host_bytes(data)
         model = cls.__new__(cls)
         if work is None and weights is None:
@@ -363,15 +357,16 @@ def _block(buffer: Optional[DeviceBuffer]) -> tuple[Any, int]:
     return buffer.handle, buffer.nbytes
 
 
-def _load_type(source: str, work: Optional[DeviceBuffer], weights: Optional[DeviceBuffer]) -> int:
-    with_mem = "" if work is None and weights is None else "_WITH_MEM"
-    return int(getattr(lib, f"ACL_MDL_LOAD_FROM_{source.upper()}{with_mem}"))
-
-
-def _give_memory(config: LoadConfig, work: Optional[DeviceBuffer], weights: Optional[DeviceBuffer]) -> None:
+def _completed(config: LoadConfig, source: str, work: Optional[DeviceBuffer],
+               weights: Optional[DeviceBuffer]) -> LoadConfig:
+    """With the memory given, and the way to load that follows from `source` ("FILE", "MEM") and that."""
+    if "load_type" not in config.options:
+        with_mem = "" if work is None and weights is None else "_WITH_MEM"
+        config.set("load_type", getattr(lib, f"ACL_MDL_LOAD_FROM_{source}{with_mem}"))
     for name, buffer in (("workspace", work), ("weight", weights)):
         if buffer is not None:
             config.set(f"{name}_addr", buffer)
+    return config
 
 
 class ModelDump:

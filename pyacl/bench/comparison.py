@@ -8,6 +8,7 @@ from typing import Any, Mapping, Sequence
 from ..cli import CommandError
 from . import text
 from .record import RecordError, Result, read_json
+from .report import above_zero
 from .stats import Comparison, compare
 
 # What must agree for two files to tell about the code alone.
@@ -22,7 +23,7 @@ def add_parser(subparsers: Any) -> None:
                     "for neighbouring samples being alike; only an interval wholly on one side of 1 is a verdict.")
     parser.add_argument("old", metavar="OLD.json")
     parser.add_argument("new", metavar="NEW.json")
-    parser.add_argument("--fail-above", type=_ratio, metavar="RATIO",
+    parser.add_argument("--fail-above", type=above_zero("ratio such as 1.10"), metavar="RATIO",
                         help="exit with 1 when a result is surely slower than RATIO times the old one (1.10: by 10 %%)")
     parser.add_argument("--series", choices=("main", "host", "device", "total", "all"), default="main",
                         help="which times to compare (default: the device's where there are, else the host's)")
@@ -31,18 +32,8 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def _ratio(value: str) -> float:
-    try:
-        ratio = float(value)
-    except ValueError:
-        ratio = 0.0
-    if not 0 < ratio < float("inf"):
-        raise argparse.ArgumentTypeError(f"{value} is not a ratio such as 1.10")
-    return ratio
-
-
 def _share(value: str) -> float:
-    share = _ratio(value)
+    share = above_zero("share such as 0.95")(value)
     if share >= 1:
         raise argparse.ArgumentTypeError(f"{value} is not between 0 and 1")
     return share

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 from typing import Any, Mapping
 
+from .report import above_zero
+
 # aclrtGetSocName -> float16 FLOP/s, bytes/s.
 _CHIPS = {
     "Ascend910A": (256e12, 1.2e12), "Ascend910B2": (376e12, 1.6e12), "Ascend910B3": (313e12, 1.6e12),
@@ -18,19 +20,10 @@ _CHIPS = {
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """``--peak-flops`` and ``--peak-bytes``."""
+    rate = above_zero("rate such as 1.6e12")
     group = parser.add_argument_group("the chip's peak, to compare with")
-    group.add_argument("--peak-flops", type=_rate, metavar="RATE", help="operations per second, such as 313e12")
-    group.add_argument("--peak-bytes", type=_rate, metavar="RATE", help="memory bytes per second, such as 1.6e12")
-
-
-def _rate(value: str) -> float:
-    try:
-        rate = float(value)
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate < float("inf"):
-        raise argparse.ArgumentTypeError(f"{value} is not a rate such as 1.6e12")
-    return rate
+    group.add_argument("--peak-flops", type=rate, metavar="RATE", help="operations per second, such as 313e12")
+    group.add_argument("--peak-bytes", type=rate, metavar="RATE", help="memory bytes per second, such as 1.6e12")
 
 
 def of(environment: Mapping[str, Any], args: argparse.Namespace) -> dict[str, float]:

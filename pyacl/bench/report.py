@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any, Mapping, Optional, Sequence, TextIO
+from typing import Any, Callable, Mapping, Optional, Sequence, TextIO
 
 from ..cli import CommandError
 from . import text
@@ -90,6 +90,19 @@ def positive(value: str) -> int:
     if not number:
         raise argparse.ArgumentTypeError(f"{value} is not a whole number above zero")
     return number
+
+
+def above_zero(what: str) -> Callable[[str], float]:
+    """An argparse type: a finite number above zero; `what` says what it is, with an example."""
+    def parse(value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if not 0 < number < float("inf"):
+            raise argparse.ArgumentTypeError(f"{value} is not a {what}")
+        return number
+    return parse
 
 
 def natural(value: str) -> int:
