@@ -21,6 +21,7 @@ from .arrays import BoolArray, FloatArray, IntArray
 from .capi import Parameter, Prototype, ffi, lib
 from .capi import operator as find_operator
 from .dtypes import to_acl
+from .errors import ClosedError
 from .resource import Resource
 from .scalar import Scalar, ScalarList
 from .tensor import Tensor, TensorList
@@ -160,7 +161,8 @@ def wrap(plan: Plan, values: list[Any]) -> list[Any]:
             if kind not in ("tensor", "tensors"):
                 found[i] = _CONVERT[kind](values[i], plan.prototype.params[i].type, dtype)
     except (TypeError, ValueError, OverflowError) as error:
-        cls = TypeError if isinstance(error, TypeError) else ValueError
+        cls = TypeError if isinstance(error, TypeError) else \
+            ClosedError if isinstance(error, ClosedError) else ValueError
         raise cls(f"{plan.prototype.name}: argument {plan.names[i]}: {error}\n  {plan}") from None
     return found
 
