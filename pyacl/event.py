@@ -53,6 +53,8 @@ class Event(Resource):
 
     def wait(self, stream: Optional[Stream] = None, timeout: Optional[float] = None) -> None:
         """Work queued later on `stream` starts only after this event; the same as ``stream.wait(event)``."""
+        if not isinstance(stream, (Stream, type(None))):
+            raise TypeError(f"a stream is a pyacl.Stream, or None for the default stream, not {stream!r}")
         (stream or Stream.default()).wait(self, timeout)
 
     def reset(self, stream: Optional[Stream] = None) -> None:
@@ -98,6 +100,8 @@ class Event(Resource):
 
         Both must be timing events, recorded, preferably on one stream, and passed: synchronise the stream first.
         """
+        if not isinstance(end, Event):
+            raise TypeError(f"elapsed_time() takes the end Event, not {end!r}")
         out = ffi.new("float *")
         args = (out, self.handle, end.handle)
         code = lib.aclrtEventElapsedTime(*args)

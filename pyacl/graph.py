@@ -31,6 +31,9 @@ class Graph(Resource):
 
     _composite = True
 
+    def __init__(self) -> None:
+        raise TypeError("make a Graph with Graph.capture(stream)")
+
     @classmethod
     @contextmanager
     def capture(cls, stream: Stream, mode: str = "global") -> Iterator[Graph]:

@@ -159,6 +159,8 @@ class HostBuffer(Resource):
     @classmethod
     def from_numpy(cls, array: np.ndarray[Any, Any]) -> HostBuffer:
         """Pinned memory with a copy of `array`'s elements in C order."""
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"from_numpy() takes a numpy array, not a {type(array).__name__}")
         buffer = cls(array.nbytes)
         buffer.numpy.view(array.dtype).reshape(array.shape)[...] = array
         return buffer

@@ -45,6 +45,9 @@ class Model(Resource):
 
     _composite = True
 
+    def __init__(self) -> None:
+        raise TypeError("make a Model with Model.from_file(path) or Model.from_bytes(data)")
+
     @classmethod
     def from_file(cls, path: Path, *, work: Optional[DeviceBuffer] = None, weights: Optional[DeviceBuffer] = None,
                   config: Optional[LoadConfig] = None) -> Model:

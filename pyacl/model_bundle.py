@@ -37,6 +37,9 @@ class ModelBundle(Resource):
 
     _has_children = True
 
+    def __init__(self) -> None:
+        raise TypeError("make a ModelBundle with ModelBundle.from_file(path) or ModelBundle.from_bytes(data)")
+
     @classmethod
     def from_file(cls, path: Path, *, load: bool = True, variables: Optional[DeviceBuffer] = None) -> ModelBundle:
         """Opens a bundle (aclmdlBundleLoadFromFile, or with ``load=False`` or `variables` aclmdlBundleInitFromFile)."""

@@ -126,6 +126,10 @@ class Stream(Resource):
 
         `timeout` in whole seconds at least 1; when it passes, the next `synchronize` reports it.
         """
+        from .event import Event
+
+        if not isinstance(event, Event):  # its handle would go to C as it is
+            raise TypeError(f"wait() takes an Event, not {event!r}")
         if timeout is None:
             code, function = lib.aclrtStreamWaitEvent(self.handle, event.handle), "aclrtStreamWaitEvent"
             rest: tuple[Any, ...] = ()
@@ -143,7 +147,11 @@ class Stream(Resource):
             from .event import Event
 
             event = Event()
-        event.record(self)
+        try:
+            record = event.record
+        except AttributeError:
+            raise TypeError(f"record() takes an Event, not {event!r}") from None
+        record(self)
         return event
 
     def call(self, function: Callable[..., Any], *args: Any) -> None:

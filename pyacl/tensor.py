@@ -327,6 +327,15 @@ class Tensor(Resource):
 
     # Content
 
+    __array_ufunc__ = None  # numpy does not compute with device memory unasked
+
+    def __array__(self, dtype: Any = None, copy: Optional[bool] = None) -> Array:
+        """``numpy.asarray(tensor)`` is ``tensor.numpy()``."""
+        if copy is False:
+            raise ValueError("device memory is copied to the host: numpy cannot have it without a copy")
+        array = self.numpy()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
     def numpy(self, *, stream: Optional[Stream] = None) -> Array:
         """A copy on the host, in C order.
 

@@ -6,7 +6,7 @@ import gc
 import os
 import threading
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 import numpy as np
 import pytest
@@ -110,8 +110,10 @@ SOURCE: list[Any] = []
 
 
 @pytest.fixture(autouse=True)
-def _source(device: Any) -> None:
+def _source(device: Any) -> Iterator[None]:
     SOURCE[:] = [Tensor.from_numpy(X)]
+    yield
+    SOURCE.clear()
 
 
 def test_tasks_from_before_the_capture_run_at_once(stream: Stream) -> None:

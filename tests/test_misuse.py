@@ -49,6 +49,23 @@ def test_what_is_no_stream_is_a_type_error(parts: Parts) -> None:
                 use(wrong)
 
 
+def test_what_is_no_event_never_reaches_c(device: pyacl.Device, stream: pyacl.Stream) -> None:
+    with pyacl.DeviceBuffer(64) as buffer, pyacl.Event() as event:
+        uses: list[Callable[[Any], Any]] = [stream.wait, event.elapsed_time, stream.record]
+        for use in uses:
+            for wrong in (buffer, 5, threading.Event()):
+                with pytest.raises(TypeError, match="Event"):
+                    use(wrong)
+        with pytest.raises(TypeError, match="Stream"):
+            event.wait(event)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [pyacl.Model, pyacl.ModelBundle, pyacl.Graph, pyacl.Binary])
+def test_what_only_factories_make(kind: Any) -> None:
+    with pytest.raises(TypeError, match=f"make a {kind.__name__} with {kind.__name__}"):
+        kind()
+
+
 def test_a_closed_object_is_of_its_class_still() -> None:
     with pyacl.Device(0):
         stream = pyacl.Stream()
@@ -126,6 +143,19 @@ def test_launching_from_a_thread_without_context(parts: Parts) -> None:
 def test_sizes_and_values_that_cannot_be(stream: pyacl.Stream, use: Callable[[Any], Any], error: type) -> None:
     with pytest.raises(error):
         use(stream)
+
+
+def test_numpy_gets_a_copy_of_a_tensor_and_does_not_compute_with_it(parts: Parts) -> None:
+    x, _, _ = parts
+    array = np.asarray(x)
+    assert array.dtype == np.float32
+    assert array.tolist() == [1.0] * 8
+    assert np.asarray(x, np.float64).dtype == np.float64
+    assert pyacl.Tensor.from_numpy(np.asarray(x[::2])).shape == (4,)
+    with pytest.raises(TypeError):
+        np.ones(8) + x
+    with pytest.raises(TypeError, match="numpy array"):
+        pyacl.HostBuffer.from_numpy(x)  # type: ignore[arg-type]
 
 
 def test_waiting_for_ever_is_a_timeout_too(stream: pyacl.Stream) -> None:
