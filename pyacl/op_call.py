@@ -87,10 +87,11 @@ _cache: Optional[Cache] = None
 class Cache:
     """Repeatable executors for calls that differ only in their tensors' addresses.
 
-    The key holds all that shapes a plan: operator, context, thread, the determinism option, and of each argument
-    whether it is None, shapes, strides, offsets, storage shapes, dtypes, formats, values. Operators that cannot be
-    repeated (561000) are launched once each, as without a cache. When it is full, the executor that was not used for
-    longest is closed.
+    The key holds all that shapes a plan: operator, context, thread, the determinism option, the thread's limits of
+    cores, which tensors are the same memory, and of each argument whether it is None, shapes, strides, offsets, storage
+    shapes, dtypes, formats, values. Operators that cannot be repeated (561000), memory that is not aligned to 32 bytes
+    and C pointers make calls that are launched once each, as without a cache. When it is full, the executor that was
+    not used for longest is closed.
 
     A context manager: leaving it turns the cache off. `hits`, `misses`, ``len()`` and `clear` are for the curious.
     """
@@ -107,12 +108,11 @@ class Cache:
     def launch(self, found: Plan, args: Sequence[Any], named: dict[str, Any], stream: Optional[Stream]) -> None:
         """Launches an operator with an executor of the cache, or with a new one that then belongs to it."""
         name = found.prototype.name
-        values = [_tensors_of(v, kind) for v, kind in zip(bind(found, args, named), found.kinds)]
-        if name in self._once:
+        values = [_settled(v, kind) for v, kind in zip(bind(found, args, named), found.kinds)]
+        key = None if name in self._once else _call_key(name, values)
+        if key is None:
             Executor(name, *values).launch(stream)
             return
-        key = (name, int(ffi.cast("uintptr_t", context_for(values).handle)), threading.get_ident(), _deterministic(),
-               *(_key(v) for v in values))
         with self._lock:
             executor = self._executors.get(key)
             if executor is not None and not executor.closed:
@@ -124,7 +124,7 @@ class Cache:
                 try:
                     executor = Executor(name, *values, repeatable=True)
                 except errors.AclError as refused:
-                    if refused.code != lib.ACLNN_ERR_INNER:
+                    if refused.code != lib.ACLNN_ERR_INNER or refused.function != "aclSetAclOpExecutorRepeatable":
                         raise
                     self._once.add(name)
                     Executor(name, *values).launch(stream)
@@ -170,22 +170,49 @@ class _Off(Cache):
     """What `cache` returns when it was turned off."""
 
 
-def _deterministic() -> int:
-    # Phase one reads it.
-    if not hasattr(lib, "aclrtGetSysParamOpt"):
-        return 0
-    value = ffi.new("int64_t *")
-    lib.aclrtGetSysParamOpt(lib.ACL_OPT_DETERMINISTIC, value)
-    return int(value[0])
+def _options() -> tuple[int, ...]:
+    """What phase one reads beside its arguments."""
+    found = []
+    if hasattr(lib, "aclrtGetSysParamOpt"):
+        value = ffi.new("int64_t *")
+        lib.aclrtGetSysParamOpt(lib.ACL_OPT_DETERMINISTIC, value)
+        found.append(int(value[0]))
+    if hasattr(lib, "aclrtGetResInCurrentThread"):
+        cores = ffi.new("uint32_t *")
+        for kind in (lib.ACL_RT_DEV_RES_CUBE_CORE, lib.ACL_RT_DEV_RES_VECTOR_CORE):
+            if lib.aclrtGetResInCurrentThread(kind, cores):
+                errors.recent_text()  # hardware without such limits
+            found.append(int(cores[0]))
+    return tuple(found)
 
 
-def _tensors_of(value: Any, kind: str) -> Any:
-    """Tensors of other libraries as Tensors, sequences of them as tuples: what a key and a refresh can be made of."""
+def _settled(value: Any, kind: str) -> Any:
+    """Tensors of other libraries as Tensors, sequences as tuples: what a key and a refresh can be made of."""
     if kind == "tensor" and hasattr(value, "data_ptr"):
         return Tensor.from_data_ptr(value)
-    if kind == "tensors" and value is not None and not isinstance(value, (Tensor, TensorList)):
-        return tuple(_tensors_of(t, "tensor") for t in value)
+    if kind == "tensors" and hasattr(value, "__iter__") and not isinstance(value, (Tensor, TensorList)):
+        return tuple(_settled(t, "tensor") for t in value)
+    if kind in ("ints", "floats", "bools", "scalars") and hasattr(value, "__iter__") \
+            and not isinstance(value, (str, bytes, IntArray, FloatArray, BoolArray, ScalarList)):
+        return tuple(value)
     return value
+
+
+class _Unknown(Exception):
+    """A value of which nobody can say whether it is the same the next time."""
+
+
+def _call_key(name: str, values: Sequence[Any]) -> Any:
+    """The key of one call, or None where it cannot be repeated by refreshed addresses."""
+    tensors = [t for v in values for t in (v if isinstance(v, (TensorList, tuple)) else (v,)) if isinstance(t, Tensor)]
+    if any(t.buffer.address % 32 for t in tensors):
+        return None
+    same: dict[int, int] = {}
+    try:
+        return (name, int(ffi.cast("uintptr_t", context_for(values).handle)), threading.get_ident(), _options(),
+                *(same.setdefault(t.address, i) for i, t in enumerate(tensors)), *(_key(v) for v in values))
+    except _Unknown:
+        return None
 
 
 def _key(value: Any) -> Any:
@@ -193,16 +220,16 @@ def _key(value: Any) -> Any:
     if isinstance(value, Tensor):
         return (value.shape, value.strides, value.offset, value.storage_shape, value.dtype.str, value.dtype.name,
                 value.format)
-    if isinstance(value, (TensorList, ScalarList, list, tuple)):
+    if isinstance(value, (TensorList, ScalarList, IntArray, FloatArray, BoolArray, tuple)):
         return (type(value).__name__, *(_key(v) for v in value))
     if isinstance(value, Scalar):
         return ("Scalar", value.dtype.name, np.asarray(value.value).tobytes())
-    if isinstance(value, (IntArray, FloatArray, BoolArray)):
-        return (type(value).__name__, *(_key(v) for v in value))
+    if isinstance(value, (np.generic, np.ndarray)) and not value.dtype.hasobject:  # float64 is a float for Python, too
+        return (value.dtype.str, value.dtype.name, value.shape, value.tobytes())
     if isinstance(value, float):
         return ("float", value.hex())
     if isinstance(value, complex):
         return ("complex", value.real.hex(), value.imag.hex())
-    if isinstance(value, (np.generic, np.ndarray)):
-        return (value.dtype.str, value.shape, value.tobytes())
-    return (type(value), value)
+    if value is None or isinstance(value, (int, str, bytes, type, np.dtype)):
+        return (type(value), value)
+    raise _Unknown
