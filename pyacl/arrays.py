@@ -80,6 +80,8 @@ class FloatArray(_Array):
 
     @staticmethod
     def _convert(value: Any) -> float:
+        if isinstance(value, (str, bytes)):
+            raise TypeError(f"{value!r} is not a number")
         return float(value)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from typing import Any, Iterable, Iterator, Optional, Union
 
 import numpy as np
@@ -52,7 +54,7 @@ class Scalar(Resource):
             return cls(value, np.complex128 if wide else np.complex64)
         floating = dtype is not None and (dtype.kind == "f" or "float" in dtype.name)
         if isinstance(value, float) or floating:
-            if isinstance(value, int) and not wide and int(np.float32(value)) != value:
+            if isinstance(value, int) and not wide and not _exact(value):
                 return cls(value, np.int64 if abs(value) < 2**63 else np.float64)
             return cls(value, np.float64 if wide else np.float32)
         return cls(value, dtype if dtype is not None and dtype.name == "uint64" and value >= 2**63 else np.int64)
@@ -88,16 +90,31 @@ def _natural(value: Any) -> np.dtype[Any]:
     return np.dtype(np.complex64 if isinstance(value, complex) else np.float32)
 
 
+def _exact(value: int) -> bool:
+    """Whether float32 has this integer."""
+    try:
+        return bool(struct.unpack("f", struct.pack("f", value))[0] == value)
+    except (OverflowError, struct.error):
+        return False
+
+
 def _cast(value: Any, dtype: np.dtype[Any]) -> Any:
-    """`value` as a scalar of `dtype`. Raises ValueError where an integer does not fit."""
+    """`value` as a scalar of `dtype`. Raises ValueError where an integer does not fit, or a part would be lost."""
+    number = value.item() if isinstance(value, np.generic) else value
+    if isinstance(number, complex) and dtype.kind != "c":
+        raise ValueError(f"{value!r} is complex, so it cannot be a {dtype} Scalar")
     if dtype.kind in "iu":
-        number = value.item() if isinstance(value, np.generic) else value
-        if isinstance(number, complex) or int(number) != number:
+        if not math.isfinite(number) or int(number) != number:
             raise ValueError(f"{value!r} is not an integer, so it cannot be a {dtype} Scalar")
         limits = np.iinfo(dtype)
         if not limits.min <= number <= limits.max:
             raise ValueError(f"{value!r} does not fit {dtype} ({limits.min} to {limits.max})")
         value = int(number)
+    elif type(value) is int and not -2**63 <= value < 2**64:  # numpy has no type for it
+        try:
+            value = float(value)
+        except OverflowError:
+            raise ValueError(f"an integer of {value.bit_length()} bits is too large for {dtype}") from None
     with np.errstate(over="ignore"):
         return np.array(value).astype(dtype)[()] if dtype.kind not in "iu" else np.array(value, dtype)[()]
 
