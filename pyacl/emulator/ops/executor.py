@@ -174,14 +174,14 @@ class Run:
 
     def __call__(self) -> None:
         call = self.call
-        if call is None:
-            call = self.bind()
-        else:
-            for region in self.regions:
-                if region.freed:
-                    call = self.bind()
-                    break
         with np.errstate(all="ignore"):
+            if call is None:
+                call = self.bind()
+            else:
+                for region in self.regions:
+                    if region.freed:
+                        call = self.bind()
+                        break
             call()
 
     def bind(self) -> Callable[[], None]:
