@@ -241,7 +241,7 @@ def backward_shapes(dy: Any, x: Any, weight: Any, sizes: Any, stride: Ints, padd
 
 def check_mask(dy: Any, x: Any, weight: Any, sizes: Any, *rest: Any) -> None:
     if sizes is None and rest[-2][2]:
-        reject("biasSizes is NULL, but outputMask asks for the gradient of the bias", 161001)
+        reject("biasSizes is NULL, but outputMask asks for the gradient of the bias", lib.ACLNN_ERR_PARAM_NULLPTR)
 
 
 def depthwise_shape(x: Any, weight: Any, kernel: Ints, bias: Any, stride: Ints, padding: Ints, dilation: Ints,

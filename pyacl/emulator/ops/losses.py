@@ -6,6 +6,7 @@ from typing import Any, Callable
 
 import numpy as np
 
+from ...capi import lib
 from . import rules
 from .activations import log_sigmoid, tensors_meet
 from .registry import define
@@ -260,9 +261,11 @@ def cross_entropy_grad(dy: Any, log: Any, target: Any, weight: Any, grad_z: Any,
 
 def check_entropy(x: Any, target: Any, weight: Any, reduction: Any, smoothing: float) -> None:
     if reduction not in (None, *_REDUCTIONS) or not 0 <= smoothing <= 1:
-        reject(f'reduction "{reduction}" is not mean, sum or none, or labelSmoothing {smoothing} not in [0, 1]', 561002)
+        reject(f'reduction "{reduction}" is not mean, sum or none, or labelSmoothing {smoothing} not in [0, 1]',
+               lib.ACLNN_ERR_INNER_TILING_ERROR)
     if x.ndim != 2 or tuple(target.shape) != (x.shape[0],) or weight is not None and tuple(weight.shape) != x.shape[1:]:
-        reject(f"input {list(x.shape)} must be (N, C), target {list(target.shape)} (N), the weight (C)", 561002)
+        reject(f"input {list(x.shape)} must be (N, C), target {list(target.shape)} (N), the weight (C)",
+               lib.ACLNN_ERR_INNER_TILING_ERROR)
 
 
 def entropy_shapes(x: Any, target: Any, weight: Any, reduction: Any, ignore: int, smoothing: float, *_: Any) -> Any:
