@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import threading
 import weakref
 from typing import Any, Mapping, NamedTuple, Optional, Union
@@ -63,6 +62,8 @@ def _aclinit(config: Optional[Config]) -> int:
         if not os.path.isfile(path):
             raise FileNotFoundError(f"no configuration file {path}")
         return int(lib.aclInit(os.fsencode(path)))
+    import tempfile  # 3 ms that few need
+
     file, path = tempfile.mkstemp(suffix=".json", prefix="pyacl")
     try:
         with os.fdopen(file, "w") as out:
