@@ -7,7 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pyacl
@@ -37,6 +37,8 @@ def test_a_type_can_be_given(device: Any, dtype: str) -> None:
 @pytest.mark.parametrize(("value", "dtype", "error", "words"), [
     (300, "int8", ValueError, "does not fit int8"), (-1, "uint8", ValueError, "does not fit uint8"),
     (1.5, "int32", ValueError, "not an integer"), (1j, "int32", ValueError, "complex"),
+    (1j, "float32", ValueError, "complex"), (float("inf"), "int32", ValueError, "not an integer"),
+    (float("nan"), "int8", ValueError, "not an integer"), (10**400, "float64", ValueError, "1329 bits is too large"),
     (2**64, None, ValueError, "does not fit"), ("1", None, TypeError, "not of a str"),
     (None, None, TypeError, "NoneType"), ([1], None, TypeError, "list"), (np.arange(2), None, TypeError, "ndarray"),
     (1, "int4", TypeError, "no byte of its own"), (1, "float23", TypeError, "not a data type"),
@@ -65,6 +67,7 @@ def test_numbers_fit_the_tensor_they_go_with(value: Any, tensor: Any, kind: str)
         assert scalar.value == value
 
 
+@settings(deadline=None)
 @given(st.one_of(st.integers(-(2**62), 2**62), st.floats(width=32), st.booleans()))
 def test_an_operator_sees_the_value(device: Any, value: Any) -> None:
     device.set_current()
