@@ -157,7 +157,9 @@ class Tensor(Resource):
     def from_data_ptr(cls, obj: Any) -> Tensor:
         """A view of another library's tensor on an NPU (torch_npu): ``data_ptr``, ``shape``, ``stride()``, ``dtype``.
 
-        `obj` is kept alive. Raises ValueError for a tensor that is not on an NPU.
+        `obj` is kept alive. A view's address is seldom aligned as operators want it, so where `obj` tells its storage
+        (``untyped_storage()``, ``storage_offset()``) this is a view of that. Raises ValueError for a tensor that is not
+        on an NPU.
         """
         where = str(getattr(getattr(obj, "device", None), "type", "npu"))
         if where not in ("npu", "privateuseone"):
@@ -165,9 +167,13 @@ class Tensor(Resource):
         shape = _shape(obj.shape)
         strides = tuple(int(n) for n in obj.stride()) if hasattr(obj, "stride") else _strides(shape)
         kind = to_dtype(str(obj.dtype).rpartition(".")[2])
-        size = dtypes.nbytes(kind, _span(shape, strides))
-        buffer = DeviceBuffer.from_address(obj.data_ptr(), size, owner=obj)
-        return cls(buffer, shape, kind, strides=strides)
+        if hasattr(obj, "untyped_storage") and hasattr(obj, "storage_offset"):
+            storage, offset = obj.untyped_storage(), int(obj.storage_offset())
+            address, size = storage.data_ptr(), storage.nbytes()
+        else:
+            address, size, offset = obj.data_ptr(), dtypes.nbytes(kind, _span(shape, strides)), 0
+        buffer = DeviceBuffer.from_address(address, size, owner=obj)
+        return cls(buffer, shape, kind, strides=strides, offset=offset)
 
     @classmethod
     def from_dlpack(cls, obj: Any) -> Tensor:

@@ -190,6 +190,34 @@ def test_a_tensor_of_another_library() -> None:
         pyacl.Tensor.from_data_ptr(Foreign(upload([1.0]), "cpu"))
 
 
+class ForeignView(Foreign):
+    """One that tells its storage, as PyTorch's tensors do."""
+
+    def untyped_storage(self) -> Any:
+        buffer = self.tensor.buffer
+        return type("Storage", (), {"data_ptr": lambda _: buffer.address, "nbytes": lambda _: buffer.nbytes})()
+
+    def storage_offset(self) -> int:
+        return int(self.tensor.offset)
+
+
+def test_a_view_of_another_library_starts_where_its_storage_does() -> None:
+    """Addresses are to be aligned to 32 bytes; what a view begins with is said by its offset."""
+    array = np.arange(12, dtype=np.float32).reshape(3, 4)
+    there = upload(array)
+    for part, wanted in ((there, array), (there[1:, 1:], array[1:, 1:]), (there.T[2], array.T[2])):
+        view = pyacl.Tensor.from_data_ptr(ForeignView(part))
+        assert (view.buffer.address, view.offset) == (there.buffer.address, part.offset)
+        assert view.address == part.address
+        assert np.array_equal(view.numpy(), wanted)
+        out = pyacl.Tensor.zeros(wanted.shape)
+        pyacl.ops.aclnnNeg(ForeignView(part), out)
+        pyacl.Stream.default().synchronize()
+        assert np.array_equal(out.numpy(), -wanted)
+    with pyacl.Executor("aclnnNeg", there[1], pyacl.Tensor.zeros(4), repeatable=True) as neg:
+        neg.set_input(0, pyacl.Tensor.from_data_ptr(ForeignView(upload(array)[1])))
+
+
 # Views: numpy says what they must be
 
 @st.composite
