@@ -48,6 +48,9 @@ def locate(address: int, nbytes: int, what: str) -> Place:
         raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"{what} {address:#x}: {nbytes} bytes from there on end behind "
                       f"{region!r}")
     if region.kind == "device":
+        if not region.mapped:
+            raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"{what} {address:#x} has no access yet: call "
+                          "aclrtMemSetAccess first")
         return Place(address, nbytes, what, DEVICE, region.device)
     return Place(address, nbytes, what, PINNED, None)
 

@@ -145,6 +145,8 @@ def device_bytes(address: int, nbytes: int, what: str = "address", code: int = 0
         if 0 <= nbytes <= region.size - start:
             return region.bytes[start:start + nbytes]
         text = f"{nbytes} bytes from there on end behind {region!r}"
+    elif region is not None and region.kind == "device":
+        text = "it has no access yet: call aclrtMemSetAccess first"
     elif region is not None:
         text = f"it is host memory, which the device cannot access: {region!r}"
     else:
