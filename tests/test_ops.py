@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import os
 import pydoc
 import subprocess
 import sys
@@ -323,7 +324,10 @@ def test_declared_operators_are_there_too() -> None:
 
 
 def test_the_stub_is_current() -> None:
-    done = subprocess.run([sys.executable, str(ROOT / "tools" / "gen_pyi.py"), "--check"], capture_output=True, text=True)
+    if not (ROOT / "pyacl").is_dir():
+        pytest.skip("an installed package is tested, without its sources")
+    done = subprocess.run([sys.executable, str(ROOT / "tools" / "gen_pyi.py"), "--check"], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stdout[:2000] + done.stderr
 
 
