@@ -41,6 +41,7 @@ class Resource:
     _parent: Optional[Resource]
     _warns = True  # whether forgetting to close it deserves a ResourceWarning
     _composite = False  # whether it must close before what it uses
+    _is_used = True  # whether composites may use it
     _has_children = False  # whether it is the parent of others
 
     def _own(self, handle: Any, parent: Optional[Resource] = None) -> None:
@@ -88,7 +89,7 @@ class Resource:
             return
         if self._has_children:
             close_all(_dependents(self))
-        elif _composites:
+        elif _composites and self._is_used:
             for ref in list(_composites.values()):
                 user = ref()
                 if user is not None and user is not self and depends(user, self):
