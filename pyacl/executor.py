@@ -34,7 +34,7 @@ class Executor(Resource):
     __slots__ = ("name", "repeatable", "_plan", "_values", "_phase_two", "_size", "_tensors", "_members", "_launched")
 
     _composite = True
-    _is_used = False  # so closing one need not look for users
+    _uses_composites = False
 
     def __init__(self, operator: str, /, *args: Any, repeatable: bool = False, **named: Any) -> None:
         self._set(plan(operator), args, named, repeatable)

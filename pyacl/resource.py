@@ -21,6 +21,7 @@ R = TypeVar("R", bound="Resource")
 # Every open resource by id; ones that use others apart, for they are looked through when one of these closes.
 _live: dict[int, weakref.ref[Resource]] = {}
 _composites: dict[int, weakref.ref[Resource]] = {}
+_deep: dict[int, weakref.ref[Resource]] = {}  # those among them that may use composites
 _over = False  # the interpreter is shutting down, everything was closed
 _forked = False
 _pid = os.getpid()
@@ -41,7 +42,7 @@ class Resource:
     _parent: Optional[Resource]
     _warns = True  # whether forgetting to close it deserves a ResourceWarning
     _composite = False  # whether it must close before what it uses
-    _is_used = True  # whether composites may use it
+    _uses_composites = True  # whether a composite may use others, as graphs do
     _has_children = False  # whether it is the parent of others
 
     def _own(self, handle: Any, parent: Optional[Resource] = None) -> None:
@@ -56,6 +57,8 @@ class Resource:
         ref = _live[key] = weakref.ref(self)
         if self._composite:
             _composites[key] = ref
+            if self._uses_composites:
+                _deep[key] = ref
 
     @property
     def _made(self) -> Any:
@@ -89,8 +92,8 @@ class Resource:
             return
         if self._has_children:
             close_all(_dependents(self))
-        elif _composites and self._is_used:
-            for ref in list(_composites.values()):
+        elif _composites:
+            for ref in list((_deep if self._composite else _composites).values()):
                 user = ref()
                 if user is not None and user is not self and depends(user, self):
                     user.close()
@@ -217,7 +220,8 @@ def bind(context: Optional[Resource]) -> bool:
 def _forget(resource: Resource) -> bool:
     """Takes the right to release it; False if someone has it already."""
     key = id(resource)
-    _composites.pop(key, None)
+    if _composites.pop(key, None) is not None:
+        _deep.pop(key, None)
     return _live.pop(key, None) is not None
 
 
@@ -450,6 +454,7 @@ def _after_fork_in_child() -> None:
         resource._let_go()
     _live.clear()
     _composites.clear()
+    _deep.clear()
     flights.clear()
 
 

@@ -367,3 +367,16 @@ def test_name_and_callback(stream: Stream, tmp_path: Path) -> None:
     assert (tmp_path / "graph.json").exists()
     graph.close()
     assert seen == [True]
+
+
+def test_closing_an_executor_closes_the_graph_that_would_run_it(stream: pyacl.Stream) -> None:
+    x, out = pyacl.Tensor.full((4,), 1), pyacl.Tensor.zeros((4,))
+    add = pyacl.Executor("aclnnAdd", x, x, 1.0, out, repeatable=True)
+    with pyacl.Graph.capture(stream) as graph:
+        add.launch(stream)
+    others = [pyacl.Executor("aclnnNeg", x, out, repeatable=True) for _ in range(3)]
+    add.close()
+    assert graph.closed
+    assert not any(o.closed for o in others)
+    for other in others:
+        other.close()
