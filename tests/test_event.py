@@ -9,7 +9,6 @@ import pytest
 from helpers import Gate, upload
 
 import pyacl
-from pyacl.capi import lib
 
 
 def work(stream: Any) -> Any:
@@ -218,7 +217,3 @@ def test_closing_one_that_is_queued_waits(device: Any, stream: Any) -> None:
     order.append("closed")
     assert order == ["opened", "closed"]
     gate.close()
-
-
-def test_constants_agree() -> None:
-    assert lib.ACL_EVENT_SYNC != lib.ACL_EVENT_TIME_LINE
