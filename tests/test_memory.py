@@ -379,6 +379,7 @@ def test_memset(device: Any, stream: Any) -> None:
 
 
 def test_memory_is_counted(device: Any) -> None:
+    lib.aclGetRecentErrMsg()  # what other tests left
     before = pyacl.mem_info()
     several = [pyacl.DeviceBuffer(1000) for _ in range(10)]
     for buffer in several:
