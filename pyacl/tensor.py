@@ -310,12 +310,10 @@ class Tensor(Resource):
     def reshape(self, *shape: Any) -> Tensor:
         """A view with another shape; one size may be -1. Raises ValueError where that would need a copy."""
         wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        layout = self._layout()
-        try:
-            view = _reshape(layout, _wanted(wanted, self.size))
-        except (AttributeError, _NeedsCopy):
+        view = _reshape(self._layout(), _wanted(wanted, self.size))
+        if view is None:
             raise ValueError(f"a tensor of shape {self.shape} and strides {self.strides} cannot be seen as {wanted} "
-                             "without a copy: copy it to a dense tensor first") from None
+                             "without a copy: copy it to a dense tensor first")
         return self._view(view)
 
     def expand(self, *shape: Any) -> Tensor:
@@ -488,20 +486,25 @@ _PLAIN = frozenset((Format.ND, Format.NCHW, Format.NHWC, Format.HWCN, Format.NDH
                     Format.UNDEFINED))
 
 
-class _NeedsCopy(Exception):
-    pass
-
-
-def _reshape(layout: Array, shape: Shape) -> Array:
-    """`layout` with another shape, never by a copy, which would read memory that is not there."""
-    if np.lib.NumpyVersion(np.__version__) < "2.1.0":
-        view = layout.view()
-        view.shape = shape  # AttributeError where it needs a copy
-        return view
-    try:
-        return layout.reshape(shape, copy=False)
-    except ValueError:
-        raise _NeedsCopy from None
+def _reshape(layout: Array, shape: Shape) -> Optional[Array]:
+    """`layout` with another shape of as many elements, or None where that needs a copy. Not by numpy's reshape: before
+    2.1 that tries the copy, and so reads memory that is not there."""
+    runs: list[tuple[int, int]] = []  # elements and step of neighbouring dimensions that are walked as one
+    for n, step in zip(layout.shape, layout.strides):
+        if runs and runs[-1][1] == n * step:
+            runs[-1] = (runs[-1][0] * n, step)
+        elif n != 1:
+            runs.append((n, step))
+    strides = []
+    left, step = 1, layout.itemsize
+    for n in reversed(shape):
+        if left == 1 and n > 1 and layout.size:
+            left, step = runs.pop()
+        if n and left % n and layout.size:
+            return None
+        strides.append(step)
+        left, step = left // max(n, 1), step * max(n, 1)
+    return np.lib.stride_tricks.as_strided(layout, shape, strides[::-1])
 
 
 def _wanted(shape: Iterable[int], size: int) -> Shape:
