@@ -110,8 +110,9 @@ class Context(Resource):
     def _release(self) -> None:
         _known.pop(self._address, None)
         self._devices = []
-        for flight in list(flights.values()):
-            if flight.context in (self, None) and not flight.busy:
+        ended = [f for f in list(flights.values()) if f.context in (self, None) and not f.busy]
+        with switched(self if any(f.room for f in ended) else None):  # where their workspaces are freed
+            for flight in ended:
                 flight.forget()
         if self.owned:
             errors.check(lib.aclrtDestroyContext(self.handle), "aclrtDestroyContext")

@@ -309,6 +309,7 @@ class Flight:
         from .memory import DeviceBuffer
 
         old, self._buffer = self._buffer, DeviceBuffer._for_pyacl(nbytes)
+        self._buffer._parent = None  # for the same reason as `_context`: it goes when the stream or the context does
         self.workspace, self.room = self._buffer.handle, nbytes
         if old is not None:
             self.hold(old)

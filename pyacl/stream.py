@@ -224,9 +224,8 @@ class Stream(Resource):
             return  # what is in flight stays held: whoever owns the stream goes on
         flight.begin()
         with switched(self._parent):  # a stream is destroyed in its own context only
-            code = lib.aclrtDestroyStream(self.handle)
-        errors.check(code, "aclrtDestroyStream")
-        flight.forget()
+            errors.check(lib.aclrtDestroyStream(self.handle), "aclrtDestroyStream")
+            flight.forget()
 
     def _describe(self) -> str:
         where = self._parent.device_id if isinstance(self._parent, Context) else "?"
