@@ -117,6 +117,20 @@ def test_auto_falls_back_once_and_says_why_and_native_never_does(tmp_path: Path,
         assert "asked for by PYACL_BACKEND" in done.stdout
 
 
+@pytest.mark.parametrize("use", ["pyacl.Device(0).close()", "lib.aclrtGetDevice(ffi.NULL)", "hasattr(lib, 'aclInit')",
+                                 "pyacl.Tensor.from_numpy(np.zeros(3))"])
+def test_warnings_point_to_the_line_that_called_pyacl(tmp_path: Path, use: str) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(f"import numpy as np, pyacl\nfrom pyacl import ffi, lib\ndef work():\n    {use}\ntry: work()\nexcept Exception: pass\n")
+    done = run(f"import runpy; runpy.run_path({str(program)!r})", PYACL_LIBRARY_PATH=tmp_path)
+    assert f"{program}:4: EmulatorWarning" in done.stderr
+    build(tmp_path, "libascendcl.so", RUNTIME, "-DDEVICES=1")
+    build(tmp_path, "libopapi.so", "int g(void); int f(void) { return g(); }")
+    program.write_text("from pyacl import lib\n\nhasattr(lib, 'aclnnAdd')\n")
+    done = run(f"import runpy; runpy.run_path({str(program)!r})", PYACL_LIBRARY_PATH=tmp_path)
+    assert f"{program}:3: RuntimeWarning" in done.stderr
+
+
 def test_use_backend_decides_before_the_first_call_only(installed: Path) -> None:
     code = """
 pyacl.use_backend("emulator")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 import threading
 import warnings
 from dataclasses import dataclass, field
@@ -50,6 +51,15 @@ class Backend:
     symbol: Callable[[str], int] = field(repr=False)
     libraries: list[str] = field(default_factory=list)
     version: Optional[str] = None
+
+
+def _warn(text: str, category: type[Warning]) -> None:
+    """A warning that points to the line that called pyacl, however deep in pyacl it is found."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("pyacl", "importlib"):
+        frame = frame.f_back
+    warnings.warn_explicit(text, category, frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__"),
+                           frame.f_globals.setdefault("__warningregistry__", {}))
 
 
 def _search_folders() -> list[str]:
@@ -123,7 +133,7 @@ class _Native:
                 handle, error = _open(path)
                 if handle == ffi.NULL:
                     if os.path.exists(path):
-                        warnings.warn(f"{path} does not load: {error}", RuntimeWarning, stacklevel=4)
+                        _warn(f"{path} does not load: {error}", RuntimeWarning)
                     continue
                 self.paths.append(path)
                 self._handles.append(handle)
@@ -180,8 +190,8 @@ def _choose(wanted: str, asked_by: str) -> Backend:
         if wanted == "native":
             raise BackendError(f"the native backend was asked for by {asked_by}, but {error}") from None
         reason = str(error)
-    warnings.warn(f"pyacl runs on its emulator, not on an NPU: {reason}. Ask for it with PYACL_BACKEND=emulator to "
-                  "silence this, or with PYACL_BACKEND=native to make it an error", EmulatorWarning, stacklevel=3)
+    _warn(f"pyacl runs on its emulator, not on an NPU: {reason}. Ask for it with PYACL_BACKEND=emulator to silence "
+          "this, or with PYACL_BACKEND=native to make it an error", EmulatorWarning)
     return _emulator(reason)
 
 
