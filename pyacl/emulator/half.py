@@ -13,10 +13,11 @@ import numpy as np
 try:
     _module: Any = importlib.import_module("pyacl.emulator._half")
     _loops: Any = _module.lib if _module.lib.pyacl_fast() else None
+    _from_buffer: Any = _module.ffi.from_buffer
 except ImportError:  # built without a compiler
     _loops = None
 
-_BF16 = np.dtype(ml_dtypes.bfloat16)
+_BF16, _F32, _BITS = np.dtype(ml_dtypes.bfloat16), np.dtype(np.float32), np.dtype(np.uint16)
 
 
 @cache
@@ -29,11 +30,10 @@ def widen(array: Any) -> Any:
     if _loops is None:
         # A look-up takes half of the time of numpy's conversion.
         return array.astype(np.float32) if array.dtype == _BF16 else _every_half().take(array.view(np.uint16))
-    array = np.asarray(array)
-    dense = array if array.flags.c_contiguous else array.copy(order="K")
-    out = np.empty_like(dense, np.float32)
-    loop = _loops.pyacl_widen_brain if array.dtype == _BF16 else _loops.pyacl_widen
-    loop(_pointer("uint16_t *", dense), _pointer("float *", out), out.size)
+    dense = _dense(array)
+    out = np.empty(dense.shape, _F32) if dense.flags.c_contiguous else np.empty_like(dense, _F32)
+    loop = _loops.pyacl_widen_brain if dense.dtype == _BF16 else _loops.pyacl_widen
+    loop(_memory(dense.view(_BITS)), _memory(out), out.size)
     return out
 
 
@@ -44,14 +44,19 @@ def narrow(array: Any, dtype: Any, out: Any = None) -> Any:
             return array.astype(dtype)
         np.copyto(out, array, casting="unsafe")
         return out
-    array = np.asarray(array)
-    dense = array if array.flags.c_contiguous else array.copy(order="K")
+    dense = _dense(array)
     if out is None:
-        out = np.empty_like(dense, dtype)
+        out = np.empty(dense.shape, dtype) if dense.flags.c_contiguous else np.empty_like(dense, dtype)
     loop = _loops.pyacl_narrow_brain if out.dtype == _BF16 else _loops.pyacl_narrow
-    loop(_pointer("float *", dense), _pointer("uint16_t *", out), out.size)
+    loop(_memory(dense), _memory(out.view(_BITS)), out.size)
     return out
 
 
-def _pointer(kind: str, array: Any) -> Any:
-    return _module.ffi.cast(kind, array.ctypes.data)
+def _dense(array: Any) -> Any:
+    array = np.asarray(array)
+    return array if array.flags.c_contiguous else array.copy(order="K")
+
+
+def _memory(array: Any) -> Any:
+    """Where the elements of a dense array lie. Many times as fast as `array.ctypes`, which matters for small pieces."""
+    return _from_buffer(array if array.flags.c_contiguous else array.ravel("K"))

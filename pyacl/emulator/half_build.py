@@ -9,10 +9,10 @@ from __future__ import annotations
 import cffi
 
 DECLARATIONS = """
-void pyacl_widen(const uint16_t *from, float *to, size_t count);
-void pyacl_narrow(const float *from, uint16_t *to, size_t count);
-void pyacl_widen_brain(const uint16_t *from, float *to, size_t count);
-void pyacl_narrow_brain(const float *from, uint16_t *to, size_t count);
+void pyacl_widen(const void *from, void *to, size_t count);
+void pyacl_narrow(const void *from, void *to, size_t count);
+void pyacl_widen_brain(const void *from, void *to, size_t count);
+void pyacl_narrow_brain(const void *from, void *to, size_t count);
 int pyacl_fast(void);
 """
 
@@ -36,11 +36,12 @@ FAST void pyacl_widen_brain(const uint16_t *from, float *to, size_t count) {
 
 FAST void pyacl_narrow_brain(const float *from, uint16_t *to, size_t count) {
     for (size_t i = 0; i < count; i++) {
+        float value = from[i];
         uint32_t bits;
-        memcpy(&bits, from + i, 4);
-        uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-        uint32_t nan = (bits >> 16 & 0x8000) | 0x7fc0;
-        to[i] = (bits & 0x7fffffff) > 0x7f800000 ? nan : rounded;
+        memcpy(&bits, &value, 4);
+        int32_t rounded = bits + 0x7fff + (bits >> 16 & 1), nan = 0x7fc00000 | (bits & 0x80000000);
+        rounded = value != value ? nan : rounded; /* signed: compilers blend that well */
+        to[i] = (uint32_t)rounded >> 16;
     }
 }
 
