@@ -58,13 +58,13 @@ def expectation(operator: Any, oracle: Oracle, inputs: list[Any]) -> list[Any]:
             return old
         if isinstance(result, (list, tuple)):
             return [convert(r, parameter, None if old is None else old[i]) for i, r in enumerate(result)]
-        found = to_numpy(result)
+        found, allowed = to_numpy(result), operator.allowed(parameter.name)
         if old is not None:
             return cast(np.broadcast_to(found, old.shape), old.dtype)
-        if half is not None and found.dtype == F32 and (not parameter.dtypes or half in parameter.dtypes):
+        if half is not None and found.dtype == F32 and (not allowed or half in allowed):
             found = found.astype(half)
-        if parameter.dtypes and found.dtype not in parameter.dtypes:
-            options = [d for d in parameter.dtypes if castable(found.dtype, d) and d not in PACKED]
+        if allowed and found.dtype not in allowed:
+            options = [d for d in allowed if castable(found.dtype, d) and d not in PACKED]
             assert options, f"{parameter.name} cannot be {found.dtype}"
             found = found.astype(min(options, key=lambda d: (d.kind != found.dtype.kind, str(d))))
         return found
