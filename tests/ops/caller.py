@@ -10,7 +10,7 @@ import numpy as np
 
 from pyacl.capi import ffi, lib
 from pyacl.emulator.ops.signature import Signature
-from pyacl.emulator.ops.types import to_code
+from pyacl.emulator.ops.types import PACKED, to_code
 
 GUARD = 0x5A
 libc = ctypes.CDLL(None)
@@ -40,7 +40,10 @@ class Room:
 
 
 class Placed:
-    """A numpy array put on the device; `rng` draws a layout (dense, permuted, with gaps, behind an offset)."""
+    """A numpy array put on the device; `rng` draws a layout (dense, permuted, with gaps, behind an offset).
+
+    Half bytes are dense, two in a byte on the device, the first one low; `host` has a byte for each.
+    """
 
     def __init__(self, array: Any, rng: Optional[np.random.Generator] = None) -> None:
         self.dynamic = isinstance(array, Room)
@@ -48,6 +51,9 @@ class Placed:
             array, rng = array.array, None
         array = np.asarray(array)
         self.shape, self.dtype = array.shape, array.dtype
+        self.packed = array.dtype in PACKED
+        if self.packed:
+            rng = None
         order = list(range(array.ndim))
         gaps = [0] * array.ndim
         self.offset = 0
@@ -85,15 +91,21 @@ class Placed:
         return np.ndarray(self.shape, self.dtype, raw, self.offset * size, tuple(s * size for s in self.strides))
 
     def upload(self) -> None:
-        n = self.host.nbytes
-        if n:
-            check(lib.aclrtMemcpy(self.pointer, n, ffi.from_buffer(self.host), n, lib.ACL_MEMCPY_HOST_TO_DEVICE))
+        raw = self.host
+        if self.packed:
+            nibbles = np.append(raw & 15, np.zeros(raw.size % 2, np.uint8))
+            raw = nibbles[::2] | nibbles[1::2] << 4
+        if raw.nbytes:
+            check(lib.aclrtMemcpy(self.pointer, raw.nbytes, ffi.from_buffer(raw), raw.nbytes,
+                                  lib.ACL_MEMCPY_HOST_TO_DEVICE))
 
     def read(self) -> Any:
         """What the device holds now; nothing outside of the view may have changed."""
-        n = self.host.nbytes
+        n = (self.host.nbytes + 1) // 2 if self.packed else self.host.nbytes
+        raw = np.empty(n, np.uint8)
         if n:
-            check(lib.aclrtMemcpy(ffi.from_buffer(self.host), n, self.pointer, n, lib.ACL_MEMCPY_DEVICE_TO_HOST))
+            check(lib.aclrtMemcpy(ffi.from_buffer(raw), n, self.pointer, n, lib.ACL_MEMCPY_DEVICE_TO_HOST))
+        self.host[:] = np.stack([raw & 15, raw >> 4], axis=-1).reshape(-1)[:self.host.size] if self.packed else raw
         found = self.elements(self.host).copy()
         if self.dynamic:
             shape = self.view_shape()

@@ -1,7 +1,7 @@
 """What an operator is compared with, and the inputs that are drawn for it.
 
 An oracle is a function of the operator's inputs, in the order of the prototype: torch tensors (bool, integers,
-float32, float64, complex; float16 and bfloat16 come as float32), lists of them, Python numbers for aclScalars, tuples,
+float32, float64, complex; float16, bfloat16 and smaller types come as float32), lists of them, Python numbers for aclScalars, tuples,
 str, torch dtypes, None. It returns a tensor, an array, or a tuple of them for several outputs.
 """
 
@@ -218,6 +218,8 @@ def to_torch(value: Any) -> Any:
         return value.item() if value.dtype not in HALF else float(value)
     if isinstance(value, np.ndarray):
         if value.dtype in HALF:
+            return torch.from_numpy(np.ascontiguousarray(value.astype(np.float32)).reshape(value.shape))
+        if value.dtype not in TO_TORCH and value.dtype not in INTEGERS:  # float8 and what is smaller
             return torch.from_numpy(np.ascontiguousarray(value.astype(np.float32)).reshape(value.shape))
         return torch.from_numpy(np.array(value, order="C"))
     if isinstance(value, list):

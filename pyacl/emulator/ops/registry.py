@@ -128,7 +128,8 @@ def elementwise(names: str, compute: Callable[..., Any], *, meet: Rule = rules.c
 
 
 def by_name(names: str, compute: Callable[[dict[str, Any]], Any],
-            shape: Optional[Callable[[dict[str, Any]], Any]] = None, **rest: Any) -> None:
+            shape: Optional[Callable[[dict[str, Any]], Any]] = None,
+            result: Optional[Callable[[dict[str, Any]], Any]] = None, **rest: Any) -> None:
     """`define` for versions of an operator whose parameters differ: functions get the inputs by their names.
 
     `compute` finds the outputs' descriptions under ``"outs"`` and their names under ``"names"``.
@@ -137,7 +138,8 @@ def by_name(names: str, compute: Callable[[dict[str, Any]], Any],
         def call(*values: Any, outs: Any) -> Any:
             return compute({**dict(zip(inputs, values)), "outs": outs, "names": outputs})
 
-        define(name, call, None if shape is None else lambda *values: shape(dict(zip(inputs, values))), **rest)
+        define(name, call, None if shape is None else lambda *values: shape(dict(zip(inputs, values))),
+               result=None if result is None else lambda *values: result(dict(zip(inputs, values))), **rest)
 
     for name in names.split():
         found = signature(f"aclnn{name}", rest.get("roles"))
