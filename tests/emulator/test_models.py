@@ -475,6 +475,39 @@ def test_datasets_that_do_not_fit(om: Path) -> None:
         lib.aclmdlDestroyDataset(empty), lib.aclmdlDestroyExecConfigHandle(config)
 
 
+def test_an_execution_like_the_one_before_is_checked_like_it(om: Path) -> None:
+    """The same datasets again, after what they point to changed."""
+    def execute() -> int:
+        return int(lib.aclmdlExecute(model.id, binding.handle, binding._output))
+
+    def allocate(content: np.ndarray) -> Any:
+        assert lib.aclrtMalloc(out, content.nbytes, 0) == 0
+        pyacl.memcpy(pyacl.DeviceBuffer.from_address(int(ffi.cast("uintptr_t", out[0])), content.nbytes), content)
+        return out[0]
+
+    out = ffi.new("void **")
+    y = Tensor.empty((4, 8), np.float32)
+    with Model.from_file(om) as model, model.bind([X], [y, np.empty(4, np.float32)]) as binding:
+        buffer = lib.aclmdlGetDatasetBuffer(binding.handle, 0)
+        places = [allocate(X + i) for i in range(40)]  # more than are kept ready
+        for _ in range(2):
+            for i, place in enumerate(places):
+                assert lib.aclUpdateDataBuffer(buffer, place, X.nbytes) == 0
+                assert execute() == execute() == 0
+                np.testing.assert_array_equal(y.numpy(), models.dense_reference(X + i)[0])
+        assert lib.aclrtFree(places.pop()) == 0
+        assert execute() == lib.ACL_ERROR_RT_PARAM_INVALID
+        again = allocate(X)  # most likely at the same address
+        assert lib.aclUpdateDataBuffer(buffer, again, X.nbytes) == execute() == 0
+        np.testing.assert_array_equal(y.numpy(), Y)
+        assert lib.aclUpdateDataBuffer(buffer, again, X.nbytes - 1) == 0
+        assert execute() == lib.ACL_ERROR_GE_PARAM_INVALID
+        assert lib.aclUpdateDataBuffer(buffer, again, X.nbytes + 4096) == 0  # past the allocation
+        assert execute() == lib.ACL_ERROR_RT_PARAM_INVALID
+        for place in (*places, again):
+            assert lib.aclrtFree(place) == 0
+
+
 def test_memory_freed_in_flight_is_a_fault(om: Path) -> None:
     """The C program that frees an input before its stream is synchronised."""
     def free_in_flight() -> None:

@@ -24,7 +24,8 @@ class Dataset:
         if len(self.buffers) < count:
             raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"the {what} dataset has {len(self.buffers)} buffers, {count} "
                           "are needed")
-        return [handles.get(number, DataBuffer, f"{what} buffer") for number in self.buffers[:count]]
+        name = f"{what} buffer"
+        return [handles.get(number, DataBuffer, name) for number in self.buffers[:count]]
 
     def shapes(self, count: int) -> list[Optional[tuple[int, ...]]]:
         """The shapes of the first `count` descriptions."""

@@ -10,7 +10,7 @@ import os
 import struct
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Optional, Union
 
 from ...capi import lib
@@ -84,12 +84,12 @@ class ModelInfo:
     soc: str
     aipp: dict[str, dict[str, Any]] = field(default_factory=dict)  # by input, what the compiler was told
 
-    @property
+    @cached_property
     def unbounded(self) -> bool:
         """Whether the shapes are known at run time only."""
         return any(d < 0 for t in self.inputs for d in t.shape) and self.gears.kind == FIXED
 
-    @property
+    @cached_property
     def dynamic(self) -> bool:
         return self.gears.kind != FIXED or any(d < 0 for t in self.inputs + self.outputs for d in t.shape)
 

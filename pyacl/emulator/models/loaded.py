@@ -17,6 +17,7 @@ from ..machine.memory import Region
 from ..machine.stream import Stream
 from . import container, describe, sources
 from .describe import ModelInfo
+from .session import Run
 from .sources import Runner
 
 _ids = itertools.count(1)
@@ -53,6 +54,8 @@ class Loaded:
         self.gear: Optional[int] = None  # which one was set last
         self.aipp: dict[int, Any] = {}  # parameters set for dynamic AIPP, by input index
         self.runs = 0
+        # What computes it, and the outputs' shapes, by gear and by address and size of every buffer.
+        self.ready: dict[Any, tuple[Run, list[tuple[int, ...]]]] = {}
         self.in_flight: dict[int, tuple[Stream, Callable[[], None]]] = {}  # what is queued, by when
         self._running = threading.Lock()
 

@@ -1,13 +1,11 @@
 """Running ONNX graphs through onnxruntime, on emulated device memory in place.
 
-Inputs and outputs are bound by address, so that onnxruntime reads and writes device memory itself; bindings are kept
-and used again while the same addresses come back.
+Inputs and outputs are bound by address, so that onnxruntime reads and writes device memory itself.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 
@@ -18,14 +16,17 @@ from . import onnx_graph
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-_KEPT_BINDINGS = 16
-
 
 class Slot(NamedTuple):
     """Where a tensor is: an address and its shape. Address 0, or an unknown shape, is an output that is returned."""
 
     address: int
     shape: Optional[tuple[int, ...]]
+
+
+# Computes a model once, on the slots it was made for. An output with an address and a shape is written there; others
+# are returned.
+Run = Callable[[], list[Optional[np.ndarray]]]
 
 
 def require() -> Any:
@@ -76,26 +77,24 @@ class OnnxRunner:
         self._session = session
         self.inputs = [(v.name, _onnx_type(v.type)) for v in session.get_inputs()]
         self.outputs = [(v.name, _onnx_type(v.type)) for v in session.get_outputs()]
-        self._bindings: OrderedDict[Any, Any] = OrderedDict()
 
-    def run(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> list[Optional[np.ndarray]]:
-        """Executes; an output that was not written to its slot is returned as an array."""
-        key = (*inputs, *outputs)
-        binding = self._bindings.pop(key, None) or self._bind(inputs, outputs)
-        try:
-            self._session.run_with_iobinding(binding)
-        except Exception as error:
-            raise Failure(lib.ACL_ERROR_GE_INTERNAL_ERROR, f"onnxruntime failed: {error}") from None
-        self._bindings[key] = binding
-        if len(self._bindings) > _KEPT_BINDINGS:
-            self._bindings.popitem(last=False)
-        if all(slot.address and slot.shape is not None for slot in outputs):
-            return [None] * len(outputs)
-        results = binding.get_outputs()
-        arrays = [None if slot.address and slot.shape is not None else _array(value)
-                  for slot, value in zip(outputs, results)]
-        self._bindings.pop(key, None)  # its outputs were allocated for this run
-        return arrays
+    def prepare(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> Run:
+        """What executes the session on these slots, any number of times."""
+        binding = self._bind(inputs, outputs)
+        execute = self._session.run_with_iobinding
+        returned = [not (slot.address and slot.shape is not None) for slot in outputs]
+        nothing: list[Optional[np.ndarray]] = [None] * len(outputs)
+
+        def run() -> list[Optional[np.ndarray]]:
+            try:
+                execute(binding)
+            except Exception as error:
+                raise Failure(lib.ACL_ERROR_GE_INTERNAL_ERROR, f"onnxruntime failed: {error}") from None
+            if True not in returned:
+                return nothing
+            return [_array(value) if new else None for new, value in zip(returned, binding.get_outputs())]
+
+        return run
 
     def _bind(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> Any:
         binding = self._session.io_binding()

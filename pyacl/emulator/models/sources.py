@@ -19,13 +19,13 @@ from ...capi import lib
 from ..failure import Failure
 from . import container, describe, modeldef, onnx_graph, session
 from .describe import AIPP_INPUT, GEAR_INPUT, ModelInfo, TensorInfo
-from .session import Slot
+from .session import Run, Slot
 
 
 class Runner(Protocol):
-    """Computes a model's outputs. An output with an address and a shape is written there; others are returned."""
+    """Prepares computing a model on given memory."""
 
-    def run(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> list[Optional[np.ndarray]]: ...
+    def prepare(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> Run: ...
 
 
 # Model attribute with the digest of the graph that the emulator's compiler put into the file.
@@ -101,7 +101,7 @@ class Unrunnable:
         self._name = path or info.name
         self._info = info
 
-    def run(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> list[Optional[np.ndarray]]:
+    def prepare(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> Run:
         command = self._info.definition.attributes.get("atc_cmdline") or ""
         source = next((part.partition("=")[2] for part in str(command).split() if part.startswith("--model=")), "")
         raise Failure(lib.ACL_ERROR_API_NOT_SUPPORT,
@@ -152,11 +152,11 @@ class _Reordered:
         self._runner = runner
         self._order = order
 
-    def run(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> list[Optional[np.ndarray]]:
+    def prepare(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> Run:
         placed: list[Slot] = list(inputs)
         for slot, position in zip(inputs, self._order):
             placed[position] = slot
-        return self._runner.run(placed, outputs)
+        return self._runner.prepare(placed, outputs)
 
 
 # Python functions as models.
@@ -192,7 +192,10 @@ class FunctionModel:
                 raise Failure(lib.ACL_ERROR_GE_PARAM_INVALID, f"the Python function registered for {self.name} has "
                               f"other {what} than the file: {_signature(mine)} against {_signature(theirs)}")
 
-    def run(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> list[Optional[np.ndarray]]:
+    def prepare(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> Run:
+        return lambda: self._run(inputs, outputs)
+
+    def _run(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> list[Optional[np.ndarray]]:
         arrays = [_numpy(slot, info.dtype) for slot, info in zip(inputs, self.inputs)]
         for array in arrays:
             array.flags.writeable = False
