@@ -11,7 +11,7 @@ import numpy as np
 from . import errors
 from .capi import ffi, lib
 from .memory import DeviceBuffer, HostBuffer
-from .resource import Resource, keep_while_in_flight
+from .resource import Resource, keep_while_in_flight, uses_changed
 
 if TYPE_CHECKING:
     from .kernel import Kernel
@@ -162,6 +162,7 @@ class ArgsHandle(Resource):
         self._params.append(param)
         self._sizes.append(size)
         self._values.append(value)
+        uses_changed(self)
         return len(self._params) - 1
 
     def _check_open(self, what: str) -> None:
@@ -232,6 +233,8 @@ class ArgsHandle(Resource):
         old = self._values[index]
         if old is not value:
             self._values[index] = value
+            if not isinstance(value, np.generic):
+                uses_changed(self)
             for used in resources(old):
                 keep_while_in_flight(self, used)
 

@@ -12,7 +12,7 @@ from .capi import ffi, lib
 from .context import Context
 from .memory import DeviceBuffer, HostBuffer, memcpy, memcpy_async
 from .model_desc import TensorInfo
-from .resource import Resource, bind, settle
+from .resource import Resource, bind, settle, uses_changed
 from .tensor import Tensor
 
 if TYPE_CHECKING:
@@ -159,6 +159,7 @@ class Binding(Resource):
         settle(self)
         old = slot.memory if not slot.given else None
         self._point(slot, value, output)
+        uses_changed(self)
         self._note_copies()
         if old is not None and old is not slot.memory:
             old.close()

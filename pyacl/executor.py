@@ -34,7 +34,6 @@ class Executor(Resource):
     __slots__ = ("name", "repeatable", "_plan", "_values", "_phase_two", "_size", "_tensors", "_members", "_launched")
 
     _composite = True
-    _uses_composites = False
 
     def __init__(self, operator: str, /, *args: Any, repeatable: bool = False, **named: Any) -> None:
         self._set(plan(operator), args, named, repeatable)
@@ -263,6 +262,7 @@ class Executor(Resource):
             else:
                 self._tensors[position][member] = tensor
             self._values[position] = self._tensors[position]
+            resource.uses_changed(self)
 
     def rebind(self, values: Sequence[Any]) -> None:
         """Other tensors for all parameters at once; `values` are in the prototype's order, what is no tensor stays.

@@ -68,7 +68,8 @@ class Graph(Resource):
         for each in captured:
             known = before.get(id(each), {})
             new = [item for item in each.held if item not in known]
-            kept += new
+            kept += new  # and what these use now: an executor may be given other tensors later
+            kept += [used for item in new if isinstance(item, Resource) for used in item._uses()]
             if each._buffer is not None:  # the workspace of its operators
                 kept.append(each._buffer)
             for item in new:  # it was recorded, so nothing of it is in flight

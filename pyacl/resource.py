@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
 import warnings
 import weakref
 from typing import Any, Iterable, Optional, TypeVar
@@ -18,10 +19,8 @@ from .capi import ForkError, ffi, lib
 
 R = TypeVar("R", bound="Resource")
 
-# Every open resource by id; ones that use others apart, for they are looked through when one of these closes.
+# Every open resource by id.
 _live: dict[int, weakref.ref[Resource]] = {}
-_composites: dict[int, weakref.ref[Resource]] = {}
-_deep: dict[int, weakref.ref[Resource]] = {}  # those among them that may use composites
 _over = False  # the interpreter is shutting down, everything was closed
 _forked = False
 _pid = os.getpid()
@@ -42,7 +41,6 @@ class Resource:
     _parent: Optional[Resource]
     _warns = True  # whether forgetting to close it deserves a ResourceWarning
     _composite = False  # whether it must close before what it uses
-    _uses_composites = True  # whether a composite may use others, as graphs do
     _has_children = False  # whether it is the parent of others
 
     def _own(self, handle: Any, parent: Optional[Resource] = None) -> None:
@@ -56,9 +54,7 @@ class Resource:
         key = id(self)
         ref = _live[key] = weakref.ref(self)
         if self._composite:
-            _composites[key] = ref
-            if self._uses_composites:
-                _deep[key] = ref
+            _unsorted[key] = ref
 
     @property
     def _made(self) -> Any:
@@ -92,11 +88,9 @@ class Resource:
             return
         if self._has_children:
             close_all(_dependents(self))
-        elif _composites:
-            for ref in list((_deep if self._composite else _composites).values()):
-                user = ref()
-                if user is not None and user is not self and depends(user, self):
-                    user.close()
+        else:
+            for user in _users_of(self):
+                user.close()
         settle(self)
         if _forget(self):
             self._finish()
@@ -220,14 +214,62 @@ def bind(context: Optional[Resource]) -> bool:
 def _forget(resource: Resource) -> bool:
     """Takes the right to release it; False if someone has it already."""
     key = id(resource)
-    if _composites.pop(key, None) is not None:
-        _deep.pop(key, None)
+    if resource._composite:
+        _unsorted.pop(key, None)
+        _unlist(key)
+    _users.pop(key, None)
     return _live.pop(key, None) is not None
 
 
 def live(kind: type[R]) -> list[R]:
     """All open resources of a class."""
     return [r for r in (ref() for ref in list(_live.values())) if isinstance(r, kind)]
+
+
+# Which composites use what, by ids: used -> user -> the user, and user -> what it is listed under. A composite waits in
+# `_unsorted` when it was made, and when what it uses has changed, until something closes: most never get that far.
+_users: dict[int, dict[int, weakref.ref[Resource]]] = {}
+_listed: dict[int, set[int]] = {}
+_unsorted: dict[int, weakref.ref[Resource]] = {}
+_sorting = threading.RLock()
+
+
+def uses_changed(user: Resource) -> None:
+    """To be called when a composite uses other resources than before."""
+    key = id(user)
+    ref = _live.get(key)
+    if ref is not None:
+        _unsorted[key] = ref
+
+
+def _users_of(used: Resource) -> list[Resource]:
+    """The composites that use it, themselves or by what is no composite; their own users are theirs to close."""
+    with _sorting:
+        while _unsorted:
+            key, ref = _unsorted.popitem()
+            _unlist(key)
+            user = ref()
+            if user is None:
+                continue
+            ids = _listed[key] = set()
+            stack = [*user._uses()]
+            while stack:
+                item = stack.pop()
+                if id(item) not in ids:
+                    ids.add(id(item))
+                    _users.setdefault(id(item), {})[key] = ref
+                    if not item._composite:
+                        stack.extend(item._uses())
+    return [user for ref in [*_users.get(id(used), {}).values()] if (user := ref()) is not None]
+
+
+def _unlist(key: int) -> None:
+    for used in _listed.pop(key, ()):
+        users = _users.get(used)
+        if users is not None:
+            users.pop(key, None)
+            if not users:
+                _users.pop(used, None)
 
 
 def depends(user: Resource, used: Resource) -> bool:
@@ -323,11 +365,15 @@ class Flight:
     def busy(self) -> bool:
         return bool(self.held or self._batches)
 
+    def holds(self, resource: Resource) -> bool:
+        """Whether it is held, itself."""
+        return resource in self.held or any(resource in batch for batch in list(self._batches.values()))
+
     def __contains__(self, resource: Resource) -> bool:
-        tables = [self.held, *list(self._batches.values())]
-        if any(resource in table for table in tables):
-            return True
-        return any(isinstance(item, Resource) and depends(item, resource) for table in tables for item in list(table))
+        """Whether it, or something that uses it, is held."""
+        return self.holds(resource) or any(isinstance(item, Resource) and depends(item, resource)
+                                           for table in (self.held, *list(self._batches.values()))
+                                           for item in list(table))
 
     def begin(self) -> list[int]:
         """Notes what is held now; to be called before a synchronise, and its answer given to `end` after it."""
@@ -409,7 +455,7 @@ def settle(resource: Resource) -> None:
 def keep_while_in_flight(user: Resource, used: Any) -> None:
     """Keeps `used`, which `user` is about to let go, for as long as a stream holds `user`."""
     for flight in list(flights.values()):
-        if flight.busy and user in flight:
+        if flight.holds(user):
             flight.hold(used)
 
 
@@ -446,16 +492,17 @@ def _at_exit() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _forked, _pid
-    _pid = os.getpid()
+    global _forked, _pid, _sorting
+    _pid, _sorting = os.getpid(), threading.RLock()
     if not _live:
         return
     _forked = True
     for resource in live(Resource):
         resource._let_go()
     _live.clear()
-    _composites.clear()
-    _deep.clear()
+    _users.clear()
+    _listed.clear()
+    _unsorted.clear()
     flights.clear()
 
 

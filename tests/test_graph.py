@@ -380,3 +380,31 @@ def test_closing_an_executor_closes_the_graph_that_would_run_it(stream: pyacl.St
     assert not any(o.closed for o in others)
     for other in others:
         other.close()
+
+
+@pytest.mark.parametrize("way", ["an executor that is refreshed", "a cached operator"])
+def test_it_keeps_what_its_executor_let_go(stream: Stream, way: str) -> None:
+    x, out, other, later = Tensor.from_numpy(X), Tensor.zeros((8,)), Tensor.from_numpy(X * 5), Tensor.zeros((8,))
+    with pyacl.ops.cache():
+        work = add(x, out) if way.startswith("an") else None
+        with Graph.capture(stream) as graph:
+            work.launch(stream) if work else pyacl.ops.aclnnAdd(x, x, 1.0, out, stream=stream)
+        if work:
+            work.set_input(0, other)
+            work.set_input(1, other)
+            work.set_output(0, later)
+            work.launch(stream)
+        else:
+            pyacl.ops.aclnnAdd(other, other, 1.0, later, stream=stream)
+        stream.synchronize()
+        del x
+        gc.collect()
+        keep = [Tensor.from_numpy(X * 9) for _ in range(4)]
+        graph.execute(stream)
+        np.testing.assert_array_equal(out.numpy(), X * 2)
+        np.testing.assert_array_equal(later.numpy(), X * 10)
+        assert keep
+        out.close()
+        assert graph.closed
+        if work:
+            work.close()

@@ -168,6 +168,22 @@ def test_placeholder_buffers_are_writable_views(kernel: Any, stream: Any) -> Non
     assert (v.out == v.expected(1)).all()
 
 
+def test_closing_a_tensor_closes_the_arguments_that_have_it_now(kernel: Any) -> None:
+    v, (first, second) = Vectors(), (pyacl.Tensor.zeros((4,)) for _ in range(2))
+    pyacl.DeviceBuffer(64).close()
+    args = pyacl.ArgsHandle(kernel)
+    args.append(first)
+    first.close()
+    assert args.closed
+    args, _ = v.args(kernel)
+    pyacl.DeviceBuffer(64).close()
+    args.update(0, second)
+    v.tensors[0].close()
+    assert not args.closed
+    second.close()
+    assert args.closed
+
+
 def test_every_wrong_order_says_the_right_one(kernel: Any, stream: Any) -> None:
     v = Vectors()
     order = "append all arguments, fill the placeholders, finalize, launch"

@@ -284,6 +284,10 @@ def test_set_input_and_output(model: Model, stream: Stream) -> None:
         pending = Tensor.from_numpy(X)
         binding.set_input("x", pending)  # waits for the execution that reads the old one
         np.testing.assert_array_equal(y.numpy(), Y[::-1])
+        other.close()
+        assert not binding.closed
+        pending.close()
+        assert binding.closed
 
 
 @pytest.mark.parametrize(("inputs", "error", "text"), [

@@ -189,6 +189,41 @@ def test_closing_a_tensor_closes_what_could_still_run_on_it(device: Any, stream:
         executor.launch(stream)
 
 
+def test_closing_looks_only_at_what_uses_it(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many others are open, and after they were looked at once."""
+    x, y = _tensor(), _tensor()
+    views, buffers = [x[:2] for _ in range(3)], [pyacl.DeviceBuffer(64) for _ in range(3)]
+    many = [pyacl.Executor("aclnnAdd", x, y, 1, _tensor(), repeatable=True) for _ in range(5)]
+    buffers.pop().close()
+    asked: list[Any] = []
+    uses = pyacl.Executor._uses
+    monkeypatch.setattr(pyacl.Executor, "_uses", lambda self: asked.append(self) or uses(self))
+    for one in (*buffers, *views, many.pop()):
+        one.close()
+    assert not asked
+    one = many.pop()
+    one.set_input(0, y)  # what it uses has changed
+    pyacl.DeviceBuffer(64).close()
+    assert asked == [one]
+    x.close()
+    assert [e.closed for e in (one, *many)] == [False, True, True, True]
+    y.buffer.close()
+    assert one.closed
+    assert asked == [one]
+    assert not any(pyacl.resource._unsorted or table.get(id(r)) for table in (
+        pyacl.resource._users, pyacl.resource._listed) for r in (x, y, one, *views, *many))
+
+
+def test_a_member_of_a_list_and_a_view_close_what_uses_them(device: Any) -> None:
+    x, y, out = _tensor(), _tensor(), pyacl.Tensor.zeros(6)
+    members = pyacl.TensorList([x[1:3], y])
+    cat = pyacl.Executor("aclnnCat", members, 0, out, repeatable=True)
+    other = pyacl.Executor("aclnnNeg", y, _tensor(), repeatable=True)
+    x.close()
+    assert (members.closed, cat.closed, other.closed) == (True, True, False)
+    other.close()
+
+
 # What is in flight
 
 def test_closing_waits_for_the_work_that_uses_it(device: Any, stream: Any) -> None:
