@@ -8,7 +8,7 @@ import numpy as np
 
 from . import rules
 from .registry import define, elementwise, family
-from .types import BOOL, C64, C128, F64
+from .types import BOOL, C64, C128, DTYPES, F64
 
 
 def add(x: Any, y: Any, alpha: Any, out: Any = None) -> Any:
@@ -165,6 +165,18 @@ def equal(x: Any, y: Any) -> Any:
     return np.array([x.shape == y.shape and bool((x == y).all())])
 
 
+def precision_compare(golden: Any, found: Any) -> Any:
+    """0, or 503 where an element differs."""
+    return np.uint32(0 if (golden == found).all() else 503)
+
+
+def precision_shape(golden: Any, found: Any) -> Any:
+    if golden.dtype != found.dtype or golden.shape != found.shape:
+        rules.reject(f"golden {golden.dtype} {list(golden.shape)} and realdata {found.dtype} {list(found.shape)} must "
+                     "have the same type and shape")
+    return ()
+
+
 elementwise("Add Adds AddV3", add, promote=(0, 1), one_pass=True, oracle="torch.add")
 elementwise("Sub Subs", sub, promote=(0, 1), one_pass=True, oracle="torch.sub")
 elementwise("Rsub Rsubs", rsub, promote=(0, 1), one_pass=True, oracle="torch.rsub")
@@ -225,3 +237,5 @@ family(define, (
 define("Equal", equal, shape=lambda *_: (1,), result=rules.boolean, meet=rules.common, oracle="torch.equal")
 define("Scale", scale, shape=rules.same, result=rules.first, check=check_scale, optional="bias",
        oracle="torch.mul and torch.add")
+define("PrecisionCompare", precision_compare, raw=True, shape=precision_shape, result=lambda *_: DTYPES["u32"],
+       exact=True, oracle="torch.equal")

@@ -41,6 +41,37 @@ def advance(tokens: Any, sampled: Any, positions: Any, lengths: Any, slots: Any,
     return tuple(new)
 
 
+def advance_guessing(tokens: Any, sampled: Any, positions: Any, lengths: Any, slots: Any, blocks: Any, guesses: Any,
+                     accepted: Any, count: int, queries: int, size: int) -> Any:
+    """Like `advance` with guessed tokens: each sequence goes on behind those of the last step that were accepted.
+
+    Rejected ones are -1 in `sampled`; the last before them is the next token, and the new guesses follow it.
+    """
+    each = guesses.shape[1] + 1
+    last = np.argmax(np.concatenate((sampled, np.full((count, 1), -1)), axis=1) < 0, axis=1) - 1
+    following = np.concatenate((np.take_along_axis(sampled, last[:, None], axis=1), guesses), axis=1)
+    places = positions.reshape(-1) + np.repeat(accepted, each) + 1
+    found = blocks[np.repeat(np.arange(count), each), places // size] * size + places % size
+    return following.reshape(tokens.shape), places, places + 1, found
+
+
+def check_advance_guessing(tokens: Any, sampled: Any, positions: Any, lengths: Any, slots: Any, blocks: Any,
+                           guesses: Any, accepted: Any, count: int, queries: int, size: int) -> None:
+    each = guesses.shape[1] + 1 if guesses.ndim == 2 else 0
+    if min(count, queries, size) < 1 or count != queries:
+        rules.reject(f"numSeqs {count}, numQueries {queries} and blockSize {size} must be above 0, the first two the "
+                     "same", TILING)
+    wanted = {"specToken": (guesses, (count, each - 1)), "sampledTokenIds": (sampled, (count, each)),
+              "acceptedNum": (accepted, (count,)), "inputPositions": (positions, (count * each,)),
+              "seqLens": (lengths, (count * each,)), "slotMapping": (slots, (count * each,))}
+    for name, (tensor, shape) in wanted.items():
+        if tuple(tensor.shape) != shape:
+            rules.reject(f"{name} has the shape {list(tensor.shape)}; it must have {list(shape)}", TILING)
+    if tuple(tokens.shape) not in ((count * each,), (count, each)) or blocks.ndim != 2 or blocks.shape[0] != count:
+        rules.reject(f"inputTokens {list(tokens.shape)} or blockTables {list(blocks.shape)} do not fit {count} "
+                     f"sequences of {each} tokens", TILING)
+
+
 def scatter_list(variables: Any, indices: Any, updates: Any, mask: Any, reduce: Any, axis: int) -> Any:
     """updates[i] replace variables[i] from indices[i] on, along `axis` of updates; a mask of 0 leaves one alone."""
     a = rules.axis(axis, updates.ndim)
@@ -112,6 +143,64 @@ def top_sample(logits: Any, k: Any, p: Any, q: Any, epsilon: float, keep: bool, 
     return np.argmax(score, axis=-1), left if keep else None
 
 
+def top_min_sample(logits: Any, k: Any, p: Any, q: Any, least: Any, epsilon: float, keep: bool, guess: int, limit: int,
+                   raw: bool, middle: bool) -> Any:
+    """Like `top_sample`, then only what has `least` times the chance of the likeliest; with `middle` what is left.
+
+    Chances stay those of the k largest; what is left is dense and in order of size, in the order of the input where
+    neither k nor p chose. Logits that are not `raw` are chances already.
+    """
+    n = logits.shape[-1]
+    rank, none = np.arange(n), np.float32(-np.inf if raw else 0)
+    order = np.argsort(-logits, axis=-1, kind="stable")
+    ranked = np.take_along_axis(logits, order, axis=-1)
+    by_k = (k >= 1) & (k <= min(-(-limit // 8) * 8, 1024, n))
+    by_p = p < 1
+    left = (rank < k[:, None]) | ~by_k[:, None]
+    ranked = np.where(left, ranked, none)
+    chances = softmax(ranked)[0] if raw else ranked
+    before = np.cumsum(chances, axis=-1) - chances
+    left &= (before < p[:, None]) | ~by_p[:, None] | (p[:, None] <= 0) & (rank == 0)
+    if raw:
+        chances[p <= 0, 0] = 1
+    if least is not None:
+        floor = least[:, None]
+        left &= (floor <= 0) | (chances >= chances[:, :1] * floor) & (floor < 1) | (floor >= 1) & (rank == 0)
+    plain = ~(by_k | by_p | (False if least is None else least >= 1))
+    place = np.where(plain[:, None], np.argsort(order, axis=-1, kind="stable"), rank)
+    place = np.take_along_axis(place, np.argsort(~np.take_along_axis(left, place, axis=-1), axis=-1, kind="stable"),
+                               axis=-1)
+    left, chances, order = (np.take_along_axis(t, place, axis=-1) for t in (left, chances, order))
+    chances, order = np.where(left, chances, 0), np.where(left, order, 0)
+    kept = None
+    if keep:
+        kept = np.full(logits.shape, none)
+        rows, columns = np.nonzero(left)
+        kept[rows, order[rows, columns]] = logits[rows, order[rows, columns]]
+    if middle:
+        return None, kept, order, chances
+    score = chances if q is None else chances / (np.abs(q) + np.float32(epsilon))
+    best = np.argmax(np.where(left, score, -1), axis=-1)
+    return np.take_along_axis(order, best[:, None], axis=-1)[:, 0], kept, None, None
+
+
+def top_min_shape(logits: Any, k: Any, p: Any, q: Any, least: Any, epsilon: float, keep: bool, guess: int, limit: int,
+                  raw: bool, middle: bool) -> Any:
+    if logits.ndim != 2 or not 0 < logits.shape[1] <= 1 << 20 or not 1 <= limit <= 1024:
+        rules.reject(f"logits {list(logits.shape)} must be (batch, vocabulary of up to 2^20), ksMax {limit} lie in "
+                     "[1, 1024]")
+    for name, tensor in (("topK", k), ("topP", p), ("minPs", least)):
+        if tensor is not None and (tuple(tensor.shape) != (logits.shape[0],)
+                                   or name != "topK" and tensor.dtype != logits.dtype):
+            rules.reject(f"{name} {list(tensor.shape)} must have the shape [{logits.shape[0]}]; topP and minPs are of "
+                         "logits' type")
+    if q is not None and tuple(q.shape) != tuple(logits.shape):
+        rules.reject(f"q has the shape {list(q.shape)}; it must have that of logits")
+    if middle and q is not None:
+        rules.reject("isNeedSampleResult is true: q must be NULL")
+    return ((logits.shape[0],), *(tuple(logits.shape),) * 3)
+
+
 define("AmpUpdateScale", update_scale, check=check_scale, result=lambda scale, *_: (scale.dtype, None),
        shape=lambda *_: ((1,), (1,)), oracle="torch._amp_update_scale_")
 define("AdvanceStep", advance, roles={"inputTokens": "io"}, raw=True, oracle="query by query")
@@ -122,3 +211,6 @@ define("SimThreadExponential", exponential, shape=rules.same, oracle="statistics
        deviations="the numbers differ from the device's; their distribution does not")
 define("TopKTopPSample", top_sample, optional="q", oracle="row by row", shape=lambda x, *_: ((x.shape[0],),
                                                                                        tuple(x.shape)))
+define("AdvanceStepV2", advance_guessing, raw=True, check=check_advance_guessing, oracle="sequence by sequence")
+define("TopKTopPSampleV2", top_min_sample, optional="q minPs logitsTopKPSelect logitsIdx logitsSortMasked",
+       shape=top_min_shape, workspace=4096, oracle="row by row")

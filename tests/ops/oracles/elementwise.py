@@ -112,6 +112,15 @@ def unpack(x: Any, size: int, dtype: Any) -> Any:
     return torch.tensor(found).to(dtype).reshape(size, -1)
 
 
+def nearly(d: Draw) -> list[Any]:
+    """Two tensors that differ in one element or in none."""
+    x = d.array(d.shape(1, 4), d.dtype("f32 f16 bf16"))
+    y = x.copy()
+    if d.flag():
+        y.reshape(-1)[d.integer(0, y.size - 1)] += 1
+    return [x, y]
+
+
 ORACLES = {
     "Scale": Oracle(scale, scales, atol=1e-5),
     "SignBitsPack": Oracle(pack, lambda d: [d.array((d.choice([14, 16, 9]),), d.dtype("f32 f16")), 2]),
@@ -172,4 +181,5 @@ ORACLES = {
     "torch.maximum of a list": Oracle(fold(torch.maximum), arrays),
     "torch.minimum of a list": Oracle(fold(torch.minimum), arrays),
     "torch.equal": Oracle(lambda x, y: torch.tensor([torch.equal(x, y)]), pairs),
+    "PrecisionCompare": Oracle(lambda x, y: np.uint32(0 if torch.equal(x, y) else 503), nearly, cases=8),
 }

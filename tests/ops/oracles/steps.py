@@ -127,7 +127,85 @@ def scatter_list(variables: Any, starts: Any, updates: Any, mask: Any, reduce: s
     return variables
 
 
+def draw_guessing(d: Draw) -> list[Any]:
+    count, guesses, size = d.integer(1, 4), d.integer(1, 3), d.integer(2, 4)
+    each = guesses + 1
+    sampled = d.rng.integers(1, 99, (count, each))
+    for row in sampled:
+        row[d.integer(1, each):] = -1
+    return [d.rng.integers(1, 99, d.choice([(count * each,), (count, each)])), sampled,
+            d.rng.integers(0, 9, count * each), d.rng.integers(0, 9, count * each), d.rng.integers(0, 9, count * each),
+            d.rng.integers(1, 99, (count, 8)), d.rng.integers(1, 99, (count, guesses)),
+            d.rng.integers(0, guesses + 1, count), count, count, size]
+
+
+def guessing(tokens: Any, sampled: Any, positions: Any, lengths: Any, slots: Any, blocks: Any, guesses: Any,
+             accepted: Any, count: int, queries: int, size: int) -> Any:
+    following, places, found = [], [], []
+    each = guesses.shape[1] + 1
+    for i in range(count):
+        following += [[t for t in sampled[i].tolist() if t >= 0][-1], *guesses[i].tolist()]
+        for j in range(each):
+            place = int(positions[i * each + j]) + int(accepted[i]) + 1
+            places.append(place)
+            found.append(int(blocks[i, place // size]) * size + place % size)
+    return (torch.tensor(following).reshape(tokens.shape), torch.tensor(places), torch.tensor(places) + 1,
+            torch.tensor(found))
+
+
+def draw_min_sample(d: Draw) -> list[Any]:
+    rows, n, dtype, raw = d.integer(1, 4), d.integer(2, 9), d.choice([F32, F16, BF16]), d.flag()
+    logits = np.stack([d.rng.permutation(n) for _ in range(rows)]) / 4
+    if not raw:
+        logits = (logits + 0.5) / (logits + 0.5).sum(axis=1, keepdims=True)
+    middle = d.flag()
+    q = d.rng.exponential(1, (rows, n)).astype(F32) if not middle and d.flag() else None
+    least = d.rng.choice([-0.5, 0.3, 0.7, 1.5], rows).astype(dtype) if d.flag() else None
+    return [logits.astype(dtype), d.rng.integers(0, n + 2, rows).astype(np.int32),
+            d.rng.choice([-0.5, 0.3, 0.6, 1], rows).astype(dtype), q, least, 1e-6, d.flag(), 32, d.choice([8, 1024]),
+            raw, middle]
+
+
+def min_sample(logits: Any, k: Any, p: Any, q: Any, least: Any, epsilon: float, keep: bool, guess: int, limit: int,
+               raw: bool, middle: bool) -> Any:
+    none = -math.inf if raw else 0.0
+    chosen, kept = torch.zeros(logits.shape[0], dtype=torch.int64), torch.full(logits.shape, none)
+    indices, values = torch.zeros(logits.shape, dtype=torch.int64), torch.zeros(logits.shape)
+    for i, row in enumerate(logits):
+        floor = -1.0 if least is None else float(least[i])
+        order = sorted(range(row.numel()), key=lambda j: -float(row[j]))
+        chooses = 1 <= k[i] <= min(limit, row.numel())
+        if chooses:
+            order = order[:int(k[i])]
+        chances = dict(zip(order, (torch.softmax(row[order], 0) if raw else row[order]).tolist()))
+        if p[i] <= 0:
+            order = order[:1]
+            chances[order[0]] = 1.0 if raw else chances[order[0]]
+        elif p[i] < 1:
+            total, inside = 0.0, []
+            for j in order:
+                if total < float(p[i]):
+                    inside.append(j)
+                total += chances[j]
+            order = inside
+        elif not chooses and floor < 1:
+            order = list(range(row.numel()))
+        if floor >= 1:
+            order = order[:1]
+        elif floor > 0:
+            order = [j for j in order if chances[j] >= floor * max(chances.values())]
+        kept[i, order] = row[order]
+        indices[i, :len(order)] = torch.tensor(order)
+        values[i, :len(order)] = torch.tensor([chances[j] for j in order])
+        score = [chances[j] / (1 if q is None else float(q[i, at]) + epsilon) for at, j in enumerate(order)]
+        chosen[i] = order[score.index(max(score))]
+    return (torch.full_like(chosen, 3) if middle else chosen, kept if keep else torch.full(logits.shape, 3.0),
+            *((indices, values) if middle else (torch.full_like(indices, 3), torch.full(logits.shape, 3.0))))
+
+
 ORACLES = {
+    "AdvanceStepV2": Oracle(guessing, draw_guessing, exact=True),
+    "TopKTopPSampleV2": Oracle(min_sample, draw_min_sample, cases=24),
     "ScatterList": Oracle(scatter_list, draw_list, cases=12),
     "AmpUpdateScale": Oracle(update_scale, draw_scale, cases=12), "AdvanceStep": Oracle(advance, draw_advance),
     "TransformBiasRescaleQkv": Oracle(rescale, draw_rescale), "RepeatInterleaveGrad": Oracle(repeat, draw_repeat),
