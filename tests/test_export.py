@@ -128,6 +128,21 @@ def test_build_is_cached_and_can_be_placed(exported: Path, tmp_path: Path) -> No
     assert {p.name for p in (placed / "lib64").iterdir()} == {REAL, *THIN}
 
 
+def test_a_process_survives_that_its_libraries_are_built_anew(exported: Path, tmp_path: Path) -> None:
+    placed = build(tmp_path / "home")
+    assert python(placed, f"""
+        from pathlib import Path
+        import pyacl
+        from pyacl.emulator.export.build import build
+        with pyacl.Device(0):
+            build(Path({str(placed)!r}))
+            with pyacl.Stream() as stream:
+                stream.synchronize()
+            print("alive", pyacl.Tensor.from_numpy(__import__("numpy").arange(3)).numpy())
+        """) == "alive [0 1 2]\n"
+    assert sorted(p.name for p in (placed / "lib64").iterdir()) == sorted({REAL, *THIN})
+
+
 def test_build_without_gcc_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))

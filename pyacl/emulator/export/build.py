@@ -86,5 +86,13 @@ def build(folder: Optional[Path] = None) -> Path:
             shutil.rmtree(temporary, ignore_errors=True)
     if folder is None:
         return made
-    shutil.copytree(made, folder, dirs_exist_ok=True)
+    shutil.copytree(made, folder, dirs_exist_ok=True, copy_function=_replace)
     return folder
+
+
+def _replace(source: str, target: str) -> str:
+    """Copies into a new file that takes the old one's place: a process that has the old one open goes on with it."""
+    partial = f"{target}.{os.getpid()}"
+    shutil.copy2(source, partial)
+    os.replace(partial, target)
+    return target
