@@ -13,6 +13,9 @@ import numpy as np
 
 import pyacl
 
+# Work runs as soon as it is queued.
+INLINE = os.environ.get("PYACL_EMULATOR_SCHEDULE") == "inline"
+
 
 class Gate:
     """Holds back what is queued on a stream behind it, on any backend and schedule.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import Gate, in_thread, run, upload
+from helpers import INLINE, Gate, in_thread, python, run, upload
 
 import pyacl
 from pyacl.capi import ffi, lib
@@ -160,6 +160,37 @@ def test_a_host_functions_exception_comes_with_the_next_synchronise(stream: Any)
     assert "ValueError" in caught.value.__notes__[0]  # type: ignore[attr-defined, unused-ignore]
     assert seen == [1]
     stream.synchronize()
+
+
+@pytest.mark.skipif(INLINE, reason="inline, a host function ends before the call that queued it")
+def test_a_wait_for_a_host_function_keeps_to_its_timeout(device: Any, stream: Any) -> None:
+    go, seen = threading.Event(), []
+    stream.call(go.wait)
+    stream.call(seen.append, 1)
+    with stream.record() as event:
+        for wait in (stream.synchronize, event.synchronize, device.synchronize):
+            with pytest.raises(pyacl.SyncTimeoutError):
+                wait(timeout=0.02)
+        assert not stream.query()
+        assert not seen
+        go.set()
+        stream.synchronize()
+        assert seen == [1]
+        assert event.query()
+
+
+def test_resetting_a_device_waits_for_host_functions() -> None:
+    assert python("""
+        import time
+        from pyacl import lib
+        device, stream, seen = pyacl.Device(0), pyacl.Stream(), []
+        stream.call(time.sleep, 0.1)
+        stream.call(seen.append, 1)
+        assert lib.aclrtResetDevice(0) == 0
+        print(seen)
+        import os
+        os._exit(0)
+    """) == "[1]\n"
 
 
 def test_later_work_waits_for_a_host_function(stream: Any) -> None:

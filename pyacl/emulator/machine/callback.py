@@ -36,11 +36,12 @@ class Call:
             sys.stderr.write(f"pyacl emulator: {what} on {self.stream!r} raised {error!r}\n")
         finally:
             self.done = True
+            scheduler.running.discard(self)
             scheduler.announce()
 
 
 class CallGate(scheduler.Gate):
-    """Opens when a subscribed thread has made the call."""
+    """Opens when another thread has made the call."""
 
     def __init__(self, call: Call, what: str) -> None:
         self.call, self.what = call, what
@@ -52,7 +53,7 @@ class CallGate(scheduler.Gate):
         return ()
 
     def __str__(self) -> str:
-        return f"{self.what} by the subscribed thread"
+        return self.what
 
 
 class Subscriptions:
@@ -110,7 +111,7 @@ class Subscriptions:
 
         stream.submit(deliver, name)
         if block:
-            stream.submit(lambda: None, name, CallGate(call, self.what))
+            stream.submit(lambda: None, name, CallGate(call, f"{self.what} by the subscribed thread"))
 
     def serve(self, timeout: int) -> None:
         """aclrtProcessReport: waits for one call and makes it."""
@@ -150,12 +151,22 @@ def launch(function: Callable[[], None], stream: Stream) -> None:
         host_functions.queue(call, True, "aclrtLaunchHostFunc")
         return
 
-    def run() -> None:
+    def begin() -> None:
         thread = threading.Thread(target=call.run, args=("a host function",), name="pyacl host function", daemon=True)
-        thread.start()
-        thread.join()
+        call.done = False  # a graph may call it again
+        scheduler.running.add(call)
+        try:
+            thread.start()
+        except BaseException:
+            call.done = True
+            scheduler.running.discard(call)
+            raise
+        if settings.schedule == "inline":
+            thread.join()
 
-    stream.submit(run, "aclrtLaunchHostFunc")
+    stream.submit(begin, "aclrtLaunchHostFunc")
+    # Whoever waits for the stream waits for the call here, and can stop waiting.
+    stream.submit(lambda: None, "aclrtLaunchHostFunc", CallGate(call, "a host function that still runs"))
     if settings.schedule == "deferred":
         _watch(call)
 

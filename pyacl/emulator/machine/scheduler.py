@@ -29,6 +29,7 @@ GRACE = 1.0  # seconds after which a host function runs although nothing waits f
 
 _changed = threading.Condition()
 _waiters = 0
+running: set[Any] = set()  # host functions that run now: what they hold back comes by itself
 
 
 class Gate:

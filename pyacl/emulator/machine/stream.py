@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import itertools
 import sys
 import traceback
 from collections import deque
@@ -23,6 +24,8 @@ Task = Tuple[Callable[[], None], str, Optional[Gate], int, int]
 _ident = _thread.get_ident
 _deferred = settings.schedule == "deferred"
 _streams: dict[Any, Stream] = {}  # by handle, as cdata: five times faster than by number
+_numbers = itertools.count(1)
+_newest: dict[int, int] = {}  # by thread, the number of the task that it queued last
 _state_callbacks: dict[str, Callable[[Any, int], None]] = {}
 
 
@@ -72,7 +75,9 @@ class Stream:
         `gate` must open first. `fault` is the code for what it raises without a code of a device's fault (default
         ACL_ERROR_RT_AICORE_EXCEPTION).
         """
-        task = (run, name, gate, _ident(), fault)
+        me = _ident()
+        _newest[me] = next(_numbers)
+        task = (run, name, gate, me, fault)
         if self.intercept is None:
             self.queue.append(task)
         else:
@@ -199,8 +204,8 @@ class Stream:
         """Runs what can run now, and leaves what waits for something else."""
         if settings.schedule == "threaded":
             self.finish(monotonic() + 1)
-        while self.queue and not self.parked and scheduler.step(self):
-            pass
+        while self.queue and not self.parked and (scheduler.step(self) or scheduler.running):
+            scheduler.wait(lambda: not self.queue or not scheduler.running, self, None, "the end of a stream")
 
     def take_fault(self) -> None:
         """Raises the fault that was not reported yet, if there is one."""
@@ -332,13 +337,8 @@ def deadline_after(milliseconds: int) -> Optional[float]:
 
 
 def last_task() -> int:
-    """The number of the task this thread queued last on any stream that still has it, or 0."""
-    me = _ident()
-    for stream in all_streams():
-        for i, task in enumerate(reversed(list(stream.queue))):
-            if task[3] == me:
-                return stream.done + len(stream.queue) - 1 - i
-    return 0
+    """The number of the task that this thread queued last, or 0."""
+    return _newest.get(_ident(), 0)
 
 
 def state_callbacks() -> dict[str, Callable[[Any, int], None]]:
