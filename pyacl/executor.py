@@ -31,15 +31,25 @@ class Executor(Resource):
     OperatorError (561000) says that this operator cannot be repeated.
     """
 
-    __slots__ = ("name", "repeatable", "_plan", "_values", "_phase_two", "_size", "_tensors", "_members", "_launched")
+    __slots__ = ("name", "repeatable", "_plan", "_values", "_phase_two", "_size", "_tensors", "_members", "_launched",
+                 "_explicit", "_places", "_flat")
 
     _composite = True
 
     def __init__(self, operator: str, /, *args: Any, repeatable: bool = False, **named: Any) -> None:
-        self._set(plan(operator), args, named, repeatable)
+        self._set(plan(operator), args, named, repeatable, True)
 
-    def _set(self, found: Plan, args: Sequence[Any], named: dict[str, Any], repeatable: bool) -> None:
+    @classmethod
+    def _for_cache(cls, found: Plan, values: Sequence[Any]) -> Executor:
+        """A repeatable one that `rebind` can change, and that nobody is told to close."""
+        executor = cls.__new__(cls)
+        executor._set(found, values, {}, True, False)
+        executor._note_places()
+        return executor
+
+    def _set(self, found: Plan, args: Sequence[Any], named: dict[str, Any], repeatable: bool, explicit: bool) -> None:
         self._plan = found
+        self._explicit = explicit
         self.name = found.prototype.name
         self.repeatable = repeatable
         self._values = wrap(found, bind(found, args, named))
@@ -58,7 +68,7 @@ class Executor(Resource):
 
     @property
     def _warns(self) -> bool:  # type: ignore[override]
-        return self.repeatable
+        return self.repeatable and self._explicit
 
     def _phase_one(self) -> None:
         values, members = self._values, self._members
@@ -264,26 +274,52 @@ class Executor(Resource):
             self._values[position] = self._tensors[position]
             resource.uses_changed(self)
 
-    def rebind(self, values: Sequence[Any]) -> None:
-        """Other tensors for all parameters at once; `values` are in the prototype's order, what is no tensor stays.
-
-        Raises ValueError where a tensor's description differs from that of the plan.
-        """
-        changes: list[tuple[int, int, Optional[int], Tensor]] = []
+    def _note_places(self) -> None:
+        """Where each tensor stands for aclSetTensorAddr: one that is updated in place stands in two places."""
+        self._flat: list[Tensor] = []
+        first: dict[int, int] = {}
+        for position in sorted(self._tensors):
+            first[position] = len(self._flat)
+            found = self._tensors[position]
+            self._flat += found if isinstance(found, list) else [found]
+        self._places: list[tuple[int, Any, int, int, Optional[int]]] = []
         index = 0
         for position in (*self._plan.inputs, *self._plan.outputs):
-            old, new = self._tensors.get(position), values[position]
-            if old is None:
-                index += self._plan.kinds[position] == "tensor"
-            elif isinstance(old, list):
-                changes += [(index + m, position, m, t) for m, t in enumerate(new) if t is not old[m]]
-                index += len(old)
+            found = self._tensors.get(position)
+            own: Any = self._members.get(position)
+            if isinstance(found, list):
+                self._places += [(index + m, own[1][m], first[position] + m, position, m) for m in range(len(found))]
+                index += len(found)
             else:
-                if new is not old:
-                    changes.append((index, position, None, new))
-                index += 1
-        for at, position, member, tensor in changes:
-            self._refresh("aclSetTensorAddr", (at,), position, member, tensor)
+                if found is not None:
+                    self._places.append((index, own, first[position], position, None))
+                index += self._plan.kinds[position] == "tensor"
+
+    def rebind(self, tensors: list[Tensor]) -> None:
+        """Other tensors everywhere at once, in the prototype's order, those of lists one by one.
+
+        For the cache, which knows that they have the layouts of those before.
+        """
+        before = self._flat
+        if tensors == before:
+            return
+        executor, refresh = self.handle, lib.aclSetTensorAddr
+        resource.keep_while_in_flight(self, *(old for old, new in zip(before, tensors) if old is not new))
+        for index, descriptor, n, position, member in self._places:
+            tensor = tensors[n]
+            if tensor is before[n]:
+                continue
+            tensor.handle_check()
+            code = refresh(executor, index, descriptor, tensor.buffer.handle)
+            if code:
+                raise errors.error(code, "aclSetTensorAddr")
+            if member is None:
+                self._tensors[position] = self._values[position] = tensor
+            else:
+                self._tensors[position][member] = tensor
+                self._values[position] = self._tensors[position]
+        self._flat = tensors
+        resource.uses_changed(self)
 
     # Life
 
@@ -322,7 +358,8 @@ class Executor(Resource):
                 self._discard()
         finally:
             self._drop_members()
-            self._values, self._tensors = [], {}  # whoever keeps a closed executor does not keep their memory
+            # Whoever keeps a closed executor does not keep their memory.
+            self._values, self._tensors, self._flat = [], {}, []
 
     def _describe(self) -> str:
         return f"{self.name} {'repeatable' if self.repeatable else 'one-shot'}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections import OrderedDict
 from typing import Any, Optional, Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from .arguments import Plan, bind, plan
 from .arrays import BoolArray, FloatArray, IntArray
 from .capi import ffi, lib
 from .executor import Executor, context_for
+from .resource import Resource
 from .scalar import Scalar, ScalarList
 from .stream import Stream
 from .tensor import Tensor, TensorList
@@ -37,7 +37,7 @@ class Operator:
         if cache is None:
             Executor(self.__name__, *args, **named).launch(stream)
         else:
-            cache.launch(self._plan, args, named, stream)
+            cache.launch(self.__name__, self._plan, args, named, stream)
 
     def __repr__(self) -> str:
         return f"<operator {self._plan}>"
@@ -91,7 +91,7 @@ class Cache:
     cores, which tensors are the same memory, and of each argument whether it is None, shapes, strides, offsets, storage
     shapes, dtypes, formats, values. Operators that cannot be repeated (561000), memory that is not aligned to 32 bytes
     and C pointers make calls that are launched once each, as without a cache. When it is full, the executor that was
-    not used for longest is closed.
+    not used for longest goes; what is queued, and graphs, keep theirs.
 
     A context manager: leaving it turns the cache off. `hits`, `misses`, ``len()`` and `clear` are for the curious.
     """
@@ -101,47 +101,57 @@ class Cache:
             raise ValueError(f"a cache of {size} executors: give 1 or more, or 0 to pyacl.ops.cache to turn it off")
         self.size = size
         self.hits = self.misses = 0
-        self._executors: OrderedDict[Any, Executor] = OrderedDict()
+        # In the order of their last use. One that is in use is not in here, so that nobody else can take it.
+        self._executors: dict[Any, Executor] = {}
         self._once: set[str] = set()
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
 
-    def launch(self, found: Plan, args: Sequence[Any], named: dict[str, Any], stream: Optional[Stream]) -> None:
+    def launch(self, name: str, found: Plan, args: Sequence[Any], named: dict[str, Any],
+               stream: Optional[Stream]) -> None:
         """Launches an operator with an executor of the cache, or with a new one that then belongs to it."""
-        name = found.prototype.name
-        values = [_settled(v, kind) for v, kind in zip(bind(found, args, named), found.kinds)]
-        key = None if name in self._once else _call_key(name, values)
+        values = bind(found, args, named) if named or len(args) != len(found.names) else [*args]
+        tensors: list[Tensor] = []
+        try:
+            key = None if name in self._once else _call_key(name, found, values, tensors)
+        except _Unknown:
+            key = None
         if key is None:
             Executor(name, *values).launch(stream)
             return
         with self._lock:
-            executor = self._executors.get(key)
-            if executor is not None and not executor.closed:
-                self._executors.move_to_end(key)
-                self.hits += 1
-                executor.rebind(values)
-            else:
+            executor = self._executors.pop(key, None)
+            if executor is not None and executor.closed:
+                executor = None
+            if executor is None:
                 self.misses += 1
-                try:
-                    executor = Executor(name, *values, repeatable=True)
-                except errors.AclError as refused:
-                    if refused.code != lib.ACLNN_ERR_INNER or refused.function != "aclSetAclOpExecutorRepeatable":
-                        raise
-                    self._once.add(name)
-                    Executor(name, *values).launch(stream)
-                    return
-                self._executors[key] = executor
-                while len(self._executors) > self.size:
-                    self._executors.popitem(last=False)[1].close()
-            executor.launch(stream)
+            else:
+                self.hits += 1
+        if executor is None:
+            try:
+                executor = Executor._for_cache(found, values)
+            except errors.AclError as refused:
+                if refused.code != lib.ACLNN_ERR_INNER or refused.function != "aclSetAclOpExecutorRepeatable":
+                    raise
+                self._once.add(name)
+                Executor(name, *values).launch(stream)
+                return
+        else:
+            executor.rebind(tensors)
+        executor.launch(stream)
+        gone = []
+        with self._lock:
+            self._executors[key] = executor
+            while len(self._executors) > self.size:
+                gone.append(self._executors.pop(next(iter(self._executors))))
 
     def __len__(self) -> int:
         return len(self._executors)
 
     def clear(self) -> None:
-        """Closes all executors, after the streams that they are queued on."""
+        """Lets all executors go; those that are queued when they have run."""
         with self._lock:
-            while self._executors:
-                self._executors.popitem(last=False)[1].close()
+            gone, self._executors = self._executors, {}
+        gone.clear()
 
     def __enter__(self) -> Cache:
         return self
@@ -170,20 +180,83 @@ class _Off(Cache):
     """What `cache` returns when it was turned off."""
 
 
-def _options() -> tuple[int, ...]:
-    """What phase one reads beside its arguments."""
-    found = []
-    if hasattr(lib, "aclrtGetSysParamOpt"):
-        value = ffi.new("int64_t *")
-        lib.aclrtGetSysParamOpt(lib.ACL_OPT_DETERMINISTIC, value)
-        found.append(int(value[0]))
-    if hasattr(lib, "aclrtGetResInCurrentThread"):
-        cores = ffi.new("uint32_t *")
-        for kind in (lib.ACL_RT_DEV_RES_CUBE_CORE, lib.ACL_RT_DEV_RES_VECTOR_CORE):
-            if lib.aclrtGetResInCurrentThread(kind, cores):
+class _Surroundings:
+    """What phase one reads beside its arguments, for one thread."""
+
+    def __init__(self) -> None:
+        memory = ffi.new("uint64_t[4]")
+        self.bytes = ffi.buffer(memory)
+        self.context = ffi.cast("aclrtContext *", memory)
+        self.deterministic = ffi.cast("int64_t *", memory + 1) if hasattr(lib, "aclrtGetSysParamOpt") else None
+        self.cores = []
+        if hasattr(lib, "aclrtGetResInCurrentThread"):
+            kinds = (lib.ACL_RT_DEV_RES_CUBE_CORE, lib.ACL_RT_DEV_RES_VECTOR_CORE)
+            self.cores = [(kind, ffi.cast("uint32_t *", memory + i)) for i, kind in enumerate(kinds, 2)]
+
+    def read(self) -> Optional[bytes]:
+        """The context, the determinism option and the limits of cores, as they are now; None without a context."""
+        if lib.aclrtGetCurrentContext(self.context):
+            errors.recent_text()
+            return None
+        if self.deterministic is not None:
+            lib.aclrtGetSysParamOpt(lib.ACL_OPT_DETERMINISTIC, self.deterministic)
+        for kind, limit in self.cores:
+            if lib.aclrtGetResInCurrentThread(kind, limit):
                 errors.recent_text()  # hardware without such limits
-            found.append(int(cores[0]))
-    return tuple(found)
+                limit[0] = 0
+        found: bytes = self.bytes[:]
+        return found
+
+
+class _Thread(threading.local):
+    surroundings: Optional[_Surroundings] = None
+
+
+_thread = _Thread()
+
+
+class _Unknown(Exception):
+    """A value of which nobody can say whether it is the same the next time, or memory that no refresh takes."""
+
+
+def _call_key(name: str, found: Plan, values: list[Any], tensors: list[Tensor]) -> Any:
+    """The key of one call: equal for calls that make the same plan, different otherwise.
+
+    Puts into `tensors` all tensors in order, those of lists one by one, and into `values` what can be looked at again:
+    Tensors for those of other libraries, tuples for sequences. Raises `_Unknown` for a call that must not be repeated.
+    """
+    around = _thread.surroundings
+    if around is None:
+        around = _thread.surroundings = _Surroundings()
+    here = around.read()
+    if here is None:
+        context_for(values)  # binds the thread, or raises
+        here = around.read()
+    # A flat list in which the beginning of each value says how to read on: a type, or the text of a tensor's layout.
+    key: list[Any] = [name, around, here]
+    for i, value in enumerate(values):
+        kind = type(value)
+        if kind is Tensor:
+            key.append(value._layout or _layout(value))
+            tensors.append(value)
+        elif (kind is float and value and value == value) or kind is int or kind is bool:
+            key += kind, value
+        elif value is None:
+            key.append(None)
+        else:
+            values[i] = value = _settled(value, found.kinds[i])
+            _describe(value, key, tensors)
+    addresses = [t._start for t in tensors]
+    if len({*addresses}) != len(addresses):
+        key.append(tuple(map(addresses.index, addresses)))
+    return tuple(key)
+
+
+def _layout(tensor: Tensor) -> str:
+    found = tensor.layout()
+    if not found:
+        raise _Unknown
+    return found
 
 
 def _settled(value: Any, kind: str) -> Any:
@@ -198,38 +271,31 @@ def _settled(value: Any, kind: str) -> Any:
     return value
 
 
-class _Unknown(Exception):
-    """A value of which nobody can say whether it is the same the next time."""
-
-
-def _call_key(name: str, values: Sequence[Any]) -> Any:
-    """The key of one call, or None where it cannot be repeated by refreshed addresses."""
-    tensors = [t for v in values for t in (v if isinstance(v, (TensorList, tuple)) else (v,)) if isinstance(t, Tensor)]
-    if any(t.buffer.address % 32 for t in tensors):
-        return None
-    same: dict[int, int] = {}
-    try:
-        return (name, int(ffi.cast("uintptr_t", context_for(values).handle)), threading.get_ident(), _options(),
-                *(same.setdefault(t.address, i) for i, t in enumerate(tensors)), *(_key(v) for v in values))
-    except _Unknown:
-        return None
-
-
-def _key(value: Any) -> Any:
-    """Equal for values that make the same plan, different otherwise: 1, 1.0 and True differ, so do 0.0 and -0.0."""
+def _describe(value: Any, key: list[Any], tensors: list[Tensor]) -> None:
+    """Appends one value to a key. 1, 1.0 and True differ, so do 0.0 and -0.0."""
+    if isinstance(value, Resource) and value.closed:
+        raise _Unknown
     if isinstance(value, Tensor):
-        return (value.shape, value.strides, value.offset, value.storage_shape, value.dtype.str, value.dtype.name,
-                value.format)
-    if isinstance(value, (TensorList, ScalarList, IntArray, FloatArray, BoolArray, tuple)):
-        return (type(value).__name__, *(_key(v) for v in value))
-    if isinstance(value, Scalar):
-        return ("Scalar", value.dtype.name, np.asarray(value.value).tobytes())
-    if isinstance(value, (np.generic, np.ndarray)) and not value.dtype.hasobject:  # float64 is a float for Python, too
-        return (value.dtype.str, value.dtype.name, value.shape, value.tobytes())
-    if isinstance(value, float):
-        return ("float", value.hex())
-    if isinstance(value, complex):
-        return ("complex", value.real.hex(), value.imag.hex())
-    if value is None or isinstance(value, (int, str, bytes, type, np.dtype)):
-        return (type(value), value)
-    raise _Unknown
+        key.append(value._layout or _layout(value))
+        tensors.append(value)
+    elif isinstance(value, IntArray) or (isinstance(value, tuple) and {*map(type, value)} == {int}):
+        key += type(value), int, tuple(value)
+    elif isinstance(value, (TensorList, ScalarList, FloatArray, BoolArray, tuple)):
+        key += type(value), len(value)
+        for item in value:
+            _describe(item, key, tensors)
+    elif isinstance(value, Scalar):
+        key += Scalar, value.dtype.name, np.asarray(value.value).tobytes()
+    elif isinstance(value, (np.generic, np.ndarray)) and not value.dtype.hasobject:
+        # Before float, which numpy's float64 is, too.
+        key += type(value), value.dtype.str, value.dtype.name, value.shape, value.tobytes()
+    elif isinstance(value, float):
+        key += float, value.hex()
+    elif isinstance(value, complex):
+        key += complex, value.real.hex(), value.imag.hex()
+    elif value is None:
+        key.append(None)
+    elif isinstance(value, (int, str, bytes, type, np.dtype)):
+        key += type(value), value
+    else:
+        raise _Unknown

@@ -452,11 +452,12 @@ def settle(resource: Resource) -> None:
             flight.settle()
 
 
-def keep_while_in_flight(user: Resource, used: Any) -> None:
+def keep_while_in_flight(user: Resource, *used: Any) -> None:
     """Keeps `used`, which `user` is about to let go, for as long as a stream holds `user`."""
     for flight in list(flights.values()):
         if flight.holds(user):
-            flight.hold(used)
+            for item in used:
+                flight.hold(item)
 
 
 def close_everything() -> None:

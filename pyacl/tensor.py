@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from typing import Any, Iterable, Iterator, Optional, Sequence, Union
 
 import numpy as np
@@ -70,7 +71,8 @@ class Tensor(Resource):
     ``buffer``         the DeviceBuffer
     """
 
-    __slots__ = ("shape", "strides", "offset", "dtype", "format", "storage_shape", "buffer", "acl_dtype", "_owns")
+    __slots__ = ("shape", "strides", "offset", "dtype", "format", "storage_shape", "buffer", "acl_dtype", "_owns",
+                 "_layout", "_start")
 
     _warns = False
 
@@ -101,6 +103,7 @@ class Tensor(Resource):
         self.dtype, self.format, self.storage_shape = dtype, format, storage_shape
         self.acl_dtype = to_acl(dtype)
         self._owns = owns
+        self._layout = ""  # see `layout`
         self._own_later(buffer)
 
     # Making one
@@ -262,7 +265,7 @@ class Tensor(Resource):
             self.handle  # noqa: B018 - raises, also ForkError
         self.buffer.handle  # noqa: B018
 
-    def _layout(self) -> Array:
+    def _numpy_view(self) -> Array:
         self.handle_check()
         if self.format not in _PLAIN:
             raise ValueError(f"a tensor of format {self.format} has a private layout: convert it before taking views")
@@ -278,7 +281,7 @@ class Tensor(Resource):
                                 "for others use an operator such as aclnnIndex or aclnnGather")
         parts = key if isinstance(key, tuple) else (key,)
         # With an ellipsis numpy gives a view even of one element, and does not read it.
-        return self._view(self._layout()[parts if Ellipsis in parts else (*parts, Ellipsis)])
+        return self._view(self._numpy_view()[parts if Ellipsis in parts else (*parts, Ellipsis)])
 
     def __len__(self) -> int:
         if not self.shape:
@@ -294,7 +297,7 @@ class Tensor(Resource):
     def transpose(self, *axes: int) -> Tensor:
         """A view with the dimensions in the order of `axes`, reversed without."""
         order = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
-        return self._view(self._layout().transpose(*order) if order else self._layout().transpose())
+        return self._view(self._numpy_view().transpose(*order) if order else self._numpy_view().transpose())
 
     permute = transpose
 
@@ -305,12 +308,12 @@ class Tensor(Resource):
 
     def swapaxes(self, first: int, second: int) -> Tensor:
         """A view with two dimensions exchanged."""
-        return self._view(self._layout().swapaxes(first, second))
+        return self._view(self._numpy_view().swapaxes(first, second))
 
     def reshape(self, *shape: Any) -> Tensor:
         """A view with another shape; one size may be -1. Raises ValueError where that would need a copy."""
         wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        view = _reshape(self._layout(), _wanted(wanted, self.size))
+        view = _reshape(self._numpy_view(), _wanted(wanted, self.size))
         if view is None:
             raise ValueError(f"a tensor of shape {self.shape} and strides {self.strides} cannot be seen as {wanted} "
                              "without a copy: copy it to a dense tensor first")
@@ -319,15 +322,15 @@ class Tensor(Resource):
     def expand(self, *shape: Any) -> Tensor:
         """A view that repeats dimensions of size 1, and new ones in front, with stride 0."""
         wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        return self._view(np.broadcast_to(self._layout(), _shape(wanted)))
+        return self._view(np.broadcast_to(self._numpy_view(), _shape(wanted)))
 
     def squeeze(self, axis: Optional[int] = None) -> Tensor:
         """A view without dimensions of size 1."""
-        return self._view(self._layout().squeeze(axis))
+        return self._view(self._numpy_view().squeeze(axis))
 
     def unsqueeze(self, axis: int) -> Tensor:
         """A view with a dimension of size 1 at `axis`."""
-        return self._view(np.expand_dims(self._layout(), axis))
+        return self._view(np.expand_dims(self._numpy_view(), axis))
 
     # Content
 
@@ -426,6 +429,18 @@ class Tensor(Resource):
         return ffi.cast("void *", self.address), self.nbytes
 
     # Handles
+
+    def layout(self) -> str:
+        """All but the address that a plan may depend on, as a text; "" for memory that no executor can be given later.
+
+        An executor takes another tensor of the same layout in this one's place (aclSetTensorAddr).
+        """
+        if not self._layout:
+            self._start = self.address
+            if self.buffer.address % 32 == 0:
+                self._layout = sys.intern(f"{self.shape}{self.strides}{self.offset}{self.storage_shape}"
+                                          f"{self.acl_dtype} {int(self.format)}")
+        return self._layout
 
     def descriptor(self) -> Any:
         """A new aclTensor for this view (aclCreateTensor); whoever asks for it destroys it."""

@@ -9,6 +9,7 @@ import pydoc
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -645,3 +646,109 @@ def test_what_phase_one_reads_of_the_process_and_the_thread(cache: ops.Cache, st
         assert not lib.aclrtUnuseStreamResInCurrentThread(stream.handle)
     result(ops.aclnnNeg, x, zeros())
     assert (cache.hits, cache.misses) == (1, 3)
+
+
+def test_a_closed_argument_is_refused_although_its_like_was_cached(cache: ops.Cache) -> None:
+    x, y, out, two = upload(X), upload(X), zeros(), Scalar(2.0, np.float32)
+    members = [upload(X), upload(X)]
+    for _ in range(2):
+        result(ops.aclnnAdd, x, y, two, out)
+        result(ops.aclnnCat, members, 0, zeros(6, 4))
+    assert (cache.hits, cache.misses) == (2, 2)
+    gone = [upload(X), zeros(), Scalar(2.0, np.float32)]
+    view = upload(X)[:]
+    gone[0].close(), gone[1].close(), gone[2].close(), view.buffer.close()
+    for wrong in ((gone[0], y, two, out), (x, gone[0], two, out), (x, y, gone[2], out), (x, y, two, gone[1]),
+                  (view, y, two, out)):
+        with pytest.raises(pyacl.ClosedError):
+            ops.aclnnAdd(*wrong)
+        np.testing.assert_array_equal(result(ops.aclnnAdd, x, y, two, out), X * 3)
+    with pytest.raises(pyacl.ClosedError):
+        ops.aclnnCat([members[0], gone[0]], 0, zeros(6, 4))
+    np.testing.assert_array_equal(result(ops.aclnnCat, members, 0, zeros(6, 4)), np.concatenate([X, X]))
+
+
+def test_a_call_within_a_call_has_an_executor_of_its_own(cache: ops.Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finaliser or a signal's handler may call the same operator between a refresh and its launch."""
+    x, out, other, inner = upload(X), zeros(), upload(X * 5), zeros()
+    result(ops.aclnnNeg, x, out)
+    refresh, calls = pyacl.Executor.rebind, []
+
+    def interrupted(executor: Any, tensors: Any) -> None:
+        refresh(executor, tensors)
+        calls.append(executor)
+        if len(calls) == 1:
+            ops.aclnnNeg(other, inner)
+
+    monkeypatch.setattr(pyacl.Executor, "rebind", interrupted)
+    y, mine = upload(X * 2), zeros()
+    np.testing.assert_array_equal(result(ops.aclnnNeg, y, mine), X * -2)
+    np.testing.assert_array_equal(inner.numpy(), X * -5)
+    assert len(cache) == 1
+    np.testing.assert_array_equal(result(ops.aclnnNeg, x, out), -X)
+
+
+def test_threads_that_follow_one_another_share_nothing(cache: ops.Cache, device: Any) -> None:
+    """The system gives a thread's number to the next one; phase one's thread must be the one that refreshes."""
+
+    def work() -> None:
+        device.set_current()
+        result(ops.aclnnNeg, upload(X), zeros())
+
+    for _ in range(3):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert (cache.hits, cache.misses) == (0, 3)
+
+
+def test_an_executor_that_went_leaves_a_graph_that_captured_it(stream: Stream) -> None:
+    x, out = upload(X), zeros()
+    with ops.cache(1):
+        with pyacl.Graph.capture(stream) as graph:
+            ops.aclnnNeg(x, out, stream=stream)
+        for shape in ((2,), (3,)):
+            result(ops.aclnnNeg, zeros(*shape), zeros(*shape))
+        graph.execute(stream)
+        np.testing.assert_array_equal(out.numpy(), -X)
+    graph.execute(stream)
+    graph.close()
+
+
+def test_nobody_is_told_to_close_what_the_cache_dropped(stream: Stream) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        with ops.cache(1) as cache:
+            for n in (1, 2, 3):
+                ops.aclnnNeg(zeros(n), zeros(n), stream=stream)
+            gc.collect()
+            cache.clear()
+        stream.synchronize()
+        gc.collect()
+
+
+def test_members_of_lists_are_refreshed_and_in_place_ones_twice(cache: ops.Cache) -> None:
+    for k in range(1, 4):
+        arrays = [X * k, X + k]
+        found = result(ops.aclnnCat, [upload(a) for a in arrays], 0, zeros(6, 4))
+        np.testing.assert_array_equal(found, np.concatenate(arrays))
+        x = upload(X * k)
+        ops.aclnnInplaceAdd(x, upload(X), 2.0)
+        ops.aclnnForeachNeg([upload(a) for a in arrays], outs := [zeros(), zeros()])
+        Stream.default().synchronize()
+        np.testing.assert_array_equal(x.numpy(), X * (k + 2))
+        for a, out in zip(arrays, outs):
+            np.testing.assert_array_equal(out.numpy(), -a)
+    assert (cache.hits, cache.misses) == (6, 3)
+
+
+def test_closing_what_a_cached_call_used_before_leaves_its_executor(cache: ops.Cache) -> None:
+    x, y, out = upload(X), upload(X * 2), zeros()
+    result(ops.aclnnNeg, x, out)
+    result(ops.aclnnNeg, y, out)
+    x.close()
+    np.testing.assert_array_equal(result(ops.aclnnNeg, y, out), X * -2)
+    assert (cache.hits, cache.misses) == (2, 1)
+    y.close()
+    np.testing.assert_array_equal(result(ops.aclnnNeg, upload(X), out), -X)
+    assert (cache.hits, cache.misses) == (2, 2)

@@ -32,7 +32,8 @@ DRAINING = ("aclrtCreateStream", "aclrtCreateStreamWithConfig", "aclrtStreamQuer
             "aclrtSynchronizeStreamWithTimeout")
 GETTERS = (
     "aclGetRecentErrMsg", "aclrtGetLastError", "aclrtPeekAtLastError",
-    "aclrtGetCurrentContext", "aclrtSetCurrentContext", "aclrtGetDevice",
+    "aclrtGetCurrentContext", "aclrtSetCurrentContext", "aclrtGetDevice", "aclrtGetSysParamOpt",
+    "aclrtGetResInCurrentThread",
     "aclrtQueryEvent", "aclrtQueryEventStatus", "aclrtQueryEventWaitStatus", "aclrtEventElapsedTime",
     "aclrtEventGetTimestamp",
     "aclCreateTensor", "aclCreateScalar", "aclCreateIntArray", "aclCreateFloatArray", "aclCreateBoolArray",
