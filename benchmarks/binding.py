@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
 import statistics
 import threading
 import time
@@ -86,6 +87,25 @@ def _executor(s: Setup) -> dict[str, Candidate]:
                                s.stream.synchronize)}
 
 
+def _cached(s: Setup) -> dict[str, Candidate]:
+    s.pyacl.ops.cache()
+    x, y, out = s.tensors
+    return {**s.rivals("f.aclnnAdd(p0, 0, p1, p2)", 3),
+            "pyacl": Candidate("add(x, y, 1.0, out, stream=stream)",
+                               {"add": s.pyacl.ops.aclnnAdd, "x": x, "y": y, "out": out, "stream": s.stream},
+                               s.stream.synchronize)}
+
+
+def _others(s: Setup) -> dict[str, Candidate]:
+    calls = itertools.cycle([(x, y, 1.0, out) for x, y, out in (
+        s.tensors, [s.pyacl.Tensor.empty((8,), np.float32) for _ in range(3)])])
+    refresh = "; ".join(f"f.aclSetTensorAddr(p0, {i}, p1, p2)" for i in range(3))
+    return {**s.rivals(f"{refresh}; f.aclnnAdd(p0, 0, p1, p2)", 3),
+            "pyacl": Candidate("add(*next(calls), stream=stream)",
+                               {"add": s.pyacl.ops.aclnnAdd, "calls": calls, "stream": s.stream},
+                               s.stream.synchronize)}
+
+
 def _args(s: Setup) -> dict[str, Candidate]:
     binary = s.pyacl.Binary.from_bytes(bytes(64))
     kernel = binary.function("add_custom")
@@ -122,6 +142,7 @@ def _record(s: Setup) -> dict[str, Candidate]:
 
 CALLS: dict[str, Callable[[Setup], dict[str, Candidate]]] = {
     "raw call, 4 arguments": _four, "raw call of an operator": _raw, "Executor.launch": _executor,
+    "pyacl.ops, cached": _cached, "  with other tensors": _others,
     "ArgsHandle update + launch": _args, "Model.execute_async": _model, "memcpy_async": _memcpy,
     "Event.record": _record,
 }
@@ -147,31 +168,38 @@ def _resources(s: Setup) -> dict[str, Callable[[], Any]]:
 
 def resources(s: Setup, rounds: int) -> dict[str, dict[str, float]]:
     """For each class: microseconds to create and to close one, and bytes of memory that one holds."""
-    found = {}
-    for name, make in _resources(s).items():
-        times: dict[str, list[float]] = {"create": [], "close": []}
-        count = 100
-        for _ in range(max(5, rounds // 20)):
-            gc.disable()
-            begin = time.perf_counter_ns()
-            made = [make() for _ in range(count)]
-            middle = time.perf_counter_ns()
-            for one in made:
-                one.close()
-            end = time.perf_counter_ns()
-            gc.enable()
-            times["create"].append((middle - begin) / count / 1e3)
-            times["close"].append((end - middle) / count / 1e3)
-        tracemalloc.start()
-        before = tracemalloc.get_traced_memory()[0]
+    makers = _resources(s)
+    many = [makers["Executor"]() for _ in range(1000)]
+    crowded = _resource(makers["DeviceBuffer"], rounds)
+    for one in many:
+        one.close()
+    return {**{name: _resource(make, rounds) for name, make in makers.items()},
+            "DeviceBuffer, 1000 executors open": crowded}
+
+
+def _resource(make: Callable[[], Any], rounds: int) -> dict[str, float]:
+    times: dict[str, list[float]] = {"create": [], "close": []}
+    count = 100
+    for _ in range(max(5, rounds // 20)):
+        gc.disable()
+        begin = time.perf_counter_ns()
         made = [make() for _ in range(count)]
-        held = (tracemalloc.get_traced_memory()[0] - before) / count
-        tracemalloc.stop()
+        middle = time.perf_counter_ns()
         for one in made:
             one.close()
-        found[name] = {"create_us": statistics.median(times["create"]),
-                       "close_us": statistics.median(times["close"]), "bytes": held}
-    return found
+        end = time.perf_counter_ns()
+        gc.enable()
+        times["create"].append((middle - begin) / count / 1e3)
+        times["close"].append((end - middle) / count / 1e3)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    made = [make() for _ in range(count)]
+    held = (tracemalloc.get_traced_memory()[0] - before) / count
+    tracemalloc.stop()
+    for one in made:
+        one.close()
+    return {"create_us": statistics.median(times["create"]), "close_us": statistics.median(times["close"]),
+            "bytes": held}
 
 
 def busy(s: Setup, seconds: float = 0.4) -> dict[str, dict[str, list[float]]]:

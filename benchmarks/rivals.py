@@ -16,6 +16,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "build" / "benchmarks"
 CALLS = {
     "aclnnAdd": "void *workspace, uint64_t size, void *executor, void *stream",
     "aclnnInplaceOne": "void *workspace, uint64_t size, void *executor, void *stream",
+    "aclSetTensorAddr": "void *executor, size_t index, void *tensor, void *address",
     "aclrtRecordEvent": "void *event, void *stream",
     "aclrtMemcpyAsync": "void *dst, size_t max, const void *src, size_t count, int kind, void *stream",
     "aclrtMemset": "void *address, size_t max, int32_t value, size_t count",

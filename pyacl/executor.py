@@ -304,7 +304,7 @@ class Executor(Resource):
         if tensors == before:
             return
         executor, refresh = self.handle, lib.aclSetTensorAddr
-        resource.keep_while_in_flight(self, *(old for old, new in zip(before, tensors) if old is not new))
+        resource.keep_while_in_flight(self, *[old for old, new in zip(before, tensors) if old is not new])
         for index, descriptor, n, position, member in self._places:
             tensor = tensors[n]
             if tensor is before[n]:

@@ -367,7 +367,8 @@ class Flight:
 
     def holds(self, resource: Resource) -> bool:
         """Whether it is held, itself."""
-        return resource in self.held or any(resource in batch for batch in list(self._batches.values()))
+        return resource in self.held or (
+            bool(self._batches) and any(resource in batch for batch in list(self._batches.values())))
 
     def __contains__(self, resource: Resource) -> bool:
         """Whether it, or something that uses it, is held."""
