@@ -47,8 +47,8 @@ def bytes_of(top: Array, kind: str, algorithm: int, largest: float = 0) -> Array
 
 
 def scaled(x: Array, biased: Array) -> Array:
-    """x / 2**(biased - 127)"""
-    return np.where(biased == NAN, np.float32(np.nan), np.ldexp(x, 127 - biased.astype(np.int32)))
+    """x / 2**(biased - 127); 0 where the scale is no number, as it is for a block with infinities or NaN."""
+    return np.where(biased == NAN, np.float32(0), np.ldexp(x, 127 - biased.astype(np.int32)))
 
 
 def powers(scale: Array) -> Array:
@@ -155,7 +155,7 @@ def _given(given: dict[str, Any], algorithms: tuple[int, ...]) -> tuple[str, str
     return kind, settings(kind, mode, algorithm, algorithms, largest), algorithm, largest
 
 
-def _types(given: dict[str, Any]) -> Any:
+def types(given: dict[str, Any]) -> Any:
     kind = DTYPES[_kind(given)]
     return kind, DTYPES["f8e8m0"], kind, DTYPES["f8e8m0"]
 
@@ -305,15 +305,15 @@ def grouped_dual_shape(given: dict[str, Any]) -> Any:
 
 if SUPPORTED:
     _COMMON: dict[str, Any] = {"raw": True, "exact": True, "workspace": 1024}
-    by_name("DynamicMxQuant DynamicMxQuantV2 DynamicMxQuantV3", dynamic, dynamic_shape, result=_types,
+    by_name("DynamicMxQuant DynamicMxQuantV2 DynamicMxQuantV3", dynamic, dynamic_shape, result=types,
             oracle="numpy, block by block", deviations="no float4_e1m2", **_COMMON)
-    by_name("DynamicMxQuantWithDualAxis DynamicMxQuantWithDualAxisV2", dual, dual_shape, result=_types,
+    by_name("DynamicMxQuantWithDualAxis DynamicMxQuantWithDualAxisV2", dual, dual_shape, result=types,
             oracle="numpy, block by block", deviations="no float4_e1m2", **_COMMON)
     define("DynamicBlockMxQuant", squares, squares_shape, result=squares_type, oracle="numpy, block by block",
            deviations="no float4_e1m2", **_COMMON)
     define("AntiMxQuant", anti, anti_shape, result=anti_type, raw=True, exact=True, oracle="numpy, block by block",
            deviations="no float4_e1m2")
-    by_name("GroupedDynamicMxQuant GroupedDynamicMxQuantV2", grouped, grouped_shape, result=_types,
+    by_name("GroupedDynamicMxQuant GroupedDynamicMxQuantV2", grouped, grouped_shape, result=types,
             oracle="numpy, block by block", deviations="no float4_e1m2", **_COMMON)
-    by_name("GroupedDynamicMxQuantWithDualAxis", grouped_dual, grouped_dual_shape, result=_types,
+    by_name("GroupedDynamicMxQuantWithDualAxis", grouped_dual, grouped_dual_shape, result=types,
             oracle="numpy, block by block", **_COMMON)

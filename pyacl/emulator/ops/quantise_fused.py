@@ -62,14 +62,15 @@ def clamped_glu(a: Array, b: Array, limit: float, alpha: float, bias: float) -> 
     return a * sigmoid(np.float32(alpha) * a) * (b + np.float32(bias))
 
 
-def clipped_swiglu(x: Any, counts: Any, dim: int, alpha: float, limit: float, bias: float, interleaved: bool) -> Any:
+def clipped_swiglu(x: Any, counts: Any, dim: int, alpha: float, limit: float, bias: float, interleaved: bool,
+                   activate: Any = clamped_glu) -> Any:
     """The rows (all dimensions before `dim`, as one) behind the groups' total stay zero."""
     d = rules.axis(dim, x.ndim)
     rows = x.reshape(int(np.prod(x.shape[:d], dtype=np.int64)), -1)
     used = rows if counts is None else rows[:int(counts.sum())]
     a, b = (used[:, ::2], used[:, 1::2]) if interleaved else np.split(used, 2, axis=1)
     out = np.zeros((rows.shape[0], rows.shape[1] // 2), x.dtype)
-    out[:used.shape[0]] = clamped_glu(a, b, limit, alpha, bias)
+    out[:used.shape[0]] = activate(a, b, limit, alpha, bias)
     return out.reshape(glu.half_shape(x, dim))
 
 

@@ -8,6 +8,8 @@ call.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn, Optional
 
 import numpy as np
@@ -22,6 +24,15 @@ Shape = tuple[int, ...]
 def reject(text: str, code: Optional[int] = None) -> NoReturn:
     """Refuses the call: ACLNN_ERR_PARAM_INVALID (161002) unless another code is given."""
     raise Failure(lib.ACLNN_ERR_PARAM_INVALID if code is None else code, text)
+
+
+@contextmanager
+def refusing(code: int) -> Iterator[None]:
+    """What is rejected within gets another status code, for pages that name one."""
+    try:
+        yield
+    except Failure as failure:
+        raise Failure(code, failure.text) from None
 
 
 def is_tensor(value: Any) -> bool:
@@ -88,6 +99,18 @@ def reduced_shape(shape: Shape, dims: tuple[int, ...], keep: bool) -> Shape:
 def reduction(x: Any, dims: Optional[tuple[int, ...]], keep: bool, *_: Any) -> Shape:
     """(self, dim array, keepDim, ...)"""
     return reduced_shape(x.shape, axes(dims, x.ndim), keep)
+
+
+# ---- rows: how many leading dimensions are independent
+
+def before(position: int) -> Any:
+    """Those in front of the dimension that input `position` names."""
+    return lambda *inputs: axis(inputs[position], inputs[0].ndim) if inputs[0].ndim else 0
+
+
+def before_reduced(x: Any, dims: Any = None, *_: Any) -> int:
+    """Those in front of all that are reduced: (self, one dimension or an array of them, ...)."""
+    return min(axes((dims,) if isinstance(dims, int) else dims, x.ndim), default=0)
 
 
 # ---- result types
