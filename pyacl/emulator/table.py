@@ -17,8 +17,8 @@ from .failure import guard, not_emulated
 # The modules of api/: one for each file of cdefs/ that is emulated, and more where one would be long.
 MODULES = (
     "base", "device", "context", "stream", "event", "notify", "label", "callback", "memory", "memory_copy",
-    "memory_virtual", "memory_pool", "data_buffer", "tensor_desc", "allocator", "kernel", "model", "graph", "op",
-    "op_compiler", "cblas", "dump", "prof", "platform", "aclnn",
+    "memory_virtual", "memory_pool", "data_buffer", "tensor_desc", "allocator", "kernel", "kernel_args",
+    "kernel_launch", "model", "graph", "op", "op_compiler", "cblas", "dump", "prof", "platform", "aclnn",
 )
 
 _lock = threading.RLock()

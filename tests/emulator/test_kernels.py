@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Iterator
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from wheels import unpacked
 
 import pyacl
 from pyacl import emulator
-from pyacl.capi import lib
+from pyacl.capi import ffi, lib
 from pyacl.cli import main
 from pyacl.emulator.kernels import objects
 from pyacl.emulator.kernels.elf import Code, write
@@ -143,6 +146,123 @@ def test_an_exception_in_a_python_kernel_surfaces_at_the_synchronise(tmp_path: P
             stream.synchronize()
     emulator.unregister_kernel("broken")
     assert "Traceback" in capfd.readouterr().err
+
+
+@pytest.fixture
+def registered(device: Any) -> Iterator[Callable[..., pyacl.Kernel]]:
+    """Registers a Python function with its argument types, and gives the kernel of an object with that name."""
+    binary = pyacl.Binary.from_bytes(emulator.kernel_object("under_test"))
+
+    def register(function: Any, args: Any) -> pyacl.Kernel:
+        emulator.kernel("under_test", args=args)(function)
+        return binary.function("under_test")
+
+    yield register
+    emulator.unregister_kernel("under_test")
+    binary.close()
+
+
+def test_placeholders_are_as_long_as_they_were_appended(registered: Any, stream: Any) -> None:
+    seen: list[Any] = []
+    kernel = registered(lambda a, b, c, block: seen.append((a.tolist(), b.tolist(), c.tolist())),
+                        [("placeholder", "uint8"), ("placeholder", "uint16"), "placeholder"])
+    kernel.launch_args(stream, 1, placeholder=[b"\1\2\3", np.uint16([7]), b"\4" * 9])
+    stream.synchronize()
+    assert seen == [([1, 2, 3], [7], [4] * 9)]
+
+
+@pytest.mark.parametrize(("values", "placeholder", "message"), [
+    ([None], None, "takes 2 arguments, but 1 were appended"),
+    ([None, np.uint32(1), np.uint32(2)], None, "takes 2 arguments, but 3 were appended"),
+    ([None, np.float64(1)], None, "argument 1 is uint32 of 4 bytes for the kernel, but 8 bytes were"),
+    ([np.uint32(1), np.uint32(1)], None, "argument 0 is a pointer to float32 for the kernel, but 4 bytes were"),
+    ([None], b"1234", "argument 1 is uint32 of 4 bytes for the kernel, but a placeholder was")])
+def test_arguments_that_the_kernel_does_not_take_are_a_fault(
+        registered: Any, stream: Any, values: list[Any], placeholder: Any, message: str) -> None:
+    kernel = registered(lambda x, n, block: None, ["float32*", "uint32"])
+    kernel.launch_args(stream, 1, *values, placeholder=placeholder)
+    with pytest.raises(pyacl.DeviceFaultError, match=message):
+        stream.synchronize()
+
+
+def test_leaving_the_program_inside_a_kernel_is_a_fault(registered: Any, stream: Any, capfd: Any) -> None:
+    def leave(block: Any) -> None:
+        sys.exit("enough")
+
+    kernel = registered(leave, [])
+    kernel.launch_host(bytes(8), 1, stream)
+    with pytest.raises(pyacl.DeviceFaultError, match="SystemExit: enough") as caught:
+        stream.synchronize()
+    assert caught.value.code == lib.ACL_ERROR_RT_AICORE_EXCEPTION
+    stream.synchronize()
+
+
+def test_what_is_no_kernel_cannot_be_registered() -> None:
+    async def later(block: Any) -> None: ...
+
+    def some(block: Any) -> Any:
+        yield 1
+
+    for wrong in (5, later, some):
+        with pytest.raises(TypeError, match="runs when it is called"):
+            emulator.kernel("wrong")(wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a list of types"):
+        emulator.kernel("wrong", args="float32*")
+    with pytest.raises(ValueError, match="float33"):
+        emulator.kernel("wrong", args=["float33*"])
+    with pytest.raises(ValueError, match="needs a name"):
+        emulator.kernel(later)  # type: ignore[arg-type]
+
+
+def test_only_a_kernels_fault_has_a_kernel(registered: Any, stream: Any) -> None:
+    """Callbacks for all faults hear of kernels and of operators; what they may ask about each is its own."""
+    told: list[int] = []
+    function, size, address = ffi.new("aclrtFuncHandle *"), ffi.new("uint32_t *"), ffi.new("void **")
+
+    @ffi.callback("void(aclrtExceptionInfo *)")
+    def called(info: Any) -> None:
+        told.append(lib.aclrtGetFuncHandleFromExceptionInfo(info, function))
+        told.append(lib.aclrtGetArgsFromExceptionInfo(info, address, size))
+
+    x, gone = pyacl.Tensor.zeros((4,)), pyacl.Tensor.zeros((4,))
+    negate = pyacl.Executor("aclnnNeg", gone, x)
+    kernel = registered(lambda x, block: x.nothing, ["float32*"])
+    assert lib.aclrtSetExceptionInfoCallback(called) == 0
+    try:
+        kernel.launch_args(stream, 1, x)
+        with pytest.raises(pyacl.DeviceFaultError):
+            stream.synchronize()
+        assert told == [0, 0]
+        assert function[0] == kernel.handle
+        assert lib.aclrtFree(gone.buffer.handle) == 0  # behind pyacl's back
+        negate.launch(stream)
+        with pytest.raises(pyacl.DeviceFaultError):
+            stream.synchronize()
+        assert told[2:] == [lib.ACL_ERROR_RT_PARAM_INVALID] * 2
+    finally:
+        lib.aclrtSetExceptionInfoCallback(ffi.NULL)
+        gone.buffer._let_go()
+
+
+def test_an_argument_block_of_another_device_is_a_fault() -> None:
+    code = """
+import pyacl
+with pyacl.Device(0) as first:
+    binary = pyacl.Binary.from_bytes(pyacl.emulator.kernel_object("any"))
+    pyacl.emulator.kernel("any")(lambda block_of_arguments, block: print("ran", len(block_of_arguments)))
+    kernel, stream = binary.function("any"), pyacl.Stream()
+    with pyacl.Device(1):
+        there = pyacl.DeviceBuffer(64)
+        first.set_current()
+        kernel.launch_device(pyacl.DeviceBuffer(64), 1, stream)
+        stream.synchronize()
+        kernel.launch_device(there, 1, stream)
+        try: stream.synchronize()
+        except pyacl.DeviceFaultError as error: print("is memory of device 1, which device 0 may not access" in str(error))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True,
+                          env={**os.environ, "PYACL_EMULATOR_DEVICES": "2"})
+    assert done.stdout.splitlines() == ["ran 64", "True"], done.stderr
 
 
 def test_inspect_lists_kernels_on_any_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from dataclasses import dataclass
 from typing import Any, Optional
 
 from ...capi import ffi, lib
+from ..api.arguments import refused
 from ..failure import Failure
 from ..machine import context
 from ..machine import memory as _memory
 from ..machine.device import Device
 from .binary import Function
+from .block import Argument, HostBlock
 
 MAX_ARGUMENTS = 128
 RUNTIME_BYTES = 64 * 1024  # of the list that the runtime keeps for each thread
@@ -28,22 +29,8 @@ _RECORD = 32
 _SYSTEM_SLOTS = 8  # that aclrtKernelArgsGetMemSize makes room for
 
 
-def refused(text: str) -> Failure:
-    return Failure(lib.ACL_ERROR_RT_PARAM_INVALID, text)
-
-
 def _too_late(text: str) -> Failure:
     return Failure(lib.ACL_ERROR_RT_FEATURE_NOT_SUPPORT, text)
-
-
-@dataclass
-class Argument:
-    """One argument: where it lies in the block; a placeholder has data, once its buffer was asked for."""
-
-    offset: int
-    size: int
-    placeholder: bool = False
-    data_offset: int = 0
 
 
 class ArgumentList:
@@ -78,28 +65,31 @@ class ArgumentList:
         self.used = start + size
         return start
 
-    def append(self, size: int, placeholder: bool = False) -> Argument:
-        """The record of a new argument; a placeholder's own slot has 8 bytes."""
+    def append(self, size: int, placeholder: bool = False) -> int:
+        """Where in the block a new argument lies; a placeholder's own slot has 8 bytes."""
         self._open("an argument was appended")
         if self.buffers_taken:
             raise _too_late("an argument was appended after a placeholder's buffer was fetched: append all arguments "
                             "first, because the placeholders' data follows them")
         if len(self.arguments) >= self.limit:
             raise refused(f"argument {len(self.arguments) + 1} is one too many: the list takes {self.limit}")
-        argument = Argument(self._reserve(size, "an argument"), size, placeholder)
-        self.arguments.append(argument)
-        return argument
+        offset = self._reserve(size, "an argument")
+        self.arguments.append(Argument(offset, size, placeholder))
+        return offset
 
-    def take_buffer(self, argument: Argument, size: int) -> int:
+    def take_buffer(self, index: int, size: int) -> int:
         """The address of a placeholder's data."""
+        argument = self.arguments[index]
         if not argument.placeholder:
             raise refused("the argument has no buffer: only those of aclrtKernelArgsAppendPlaceHolder do")
         self._open("a placeholder's buffer was fetched")
-        argument.data_offset = self._reserve(size, "placeholder data")
+        start = self._reserve(size, "placeholder data")
+        self.arguments[index] = argument._replace(data_offset=start, data_size=size)
         self.buffers_taken = True
-        return self.buffer + argument.data_offset
+        return self.buffer + start
 
-    def update(self, argument: Argument, source: int, size: int) -> None:
+    def update(self, index: int, source: int, size: int) -> None:
+        argument = self.arguments[index]
         if argument.placeholder:
             raise refused("a placeholder cannot be updated: write to its buffer instead")
         if argument.size != size:
@@ -107,36 +97,38 @@ class ArgumentList:
         ctypes.memmove(self.buffer + argument.offset, source, size)
         self.updating = True
 
-    def handle_of(self, argument_index: int) -> int:
-        return self.handle + _HEADER + argument_index * _RECORD
+    @property
+    def last(self) -> int:
+        """The handle of the argument that was appended last."""
+        return self.handle + _HEADER + (len(self.arguments) - 1) * _RECORD
 
-    def argument(self, handle: int) -> Argument:
-        """The argument behind its handle."""
+    def index(self, handle: int) -> int:
+        """Which argument a handle stands for."""
         index, rest = divmod(handle - self.handle - _HEADER, _RECORD)
         if rest or not 0 <= index < len(self.arguments):
             raise Failure(lib.ACL_ERROR_RT_INVALID_HANDLE,
                           f"{handle:#x} is no argument of the list at {self.handle:#x}")
-        return self.arguments[index]
+        return index
 
     def finalize(self) -> None:
+        device = context.current().device
         if self.function.needs_sync_address:
-            ctypes.memmove(self.buffer, sync_address(context.current().device).to_bytes(8, "little"), 8)
+            ctypes.memmove(self.buffer, sync_address(device).to_bytes(8, "little"), 8)
         self.finalized = True
         self.updating = False
 
-    def block(self) -> bytes:
+    def block(self) -> HostBlock:
         """A copy of the block as it is now."""
         if not self.finalized or self.updating:
             state = "being updated" if self.finalized else "not finalized"
             raise refused(f"the arguments are {state}: call aclrtKernelArgsFinalize before the launch")
-        for i, argument in enumerate(self.arguments):
-            if argument.placeholder and not argument.data_offset:
-                raise refused(f"argument {i} is a placeholder without data: fetch its buffer with "
-                              "aclrtKernelArgsGetPlaceHolderBuffer and fill it before finalizing")
-        return ctypes.string_at(self.buffer, self.used)
-
-    def placeholders(self) -> tuple[tuple[int, int], ...]:
-        return tuple((a.offset, a.data_offset) for a in self.arguments if a.placeholder)
+        if not self.used:
+            raise refused("the list has no arguments")
+        places = tuple((a.offset, a.data_offset) for a in self.arguments if a.placeholder)
+        if not all(data for _, data in places):
+            raise refused("a placeholder has no data: fetch its buffer with aclrtKernelArgsGetPlaceHolderBuffer and "
+                          "fill it before finalizing")
+        return HostBlock(ctypes.string_at(self.buffer, self.used), places, tuple(self.arguments))
 
 
 # Lists, by the address of their handle's memory.

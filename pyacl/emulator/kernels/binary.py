@@ -63,6 +63,16 @@ class Function:
         return None
 
 
+    def known_params(self) -> tuple[tuple[int, int], ...]:
+        """The same; fails where the binary does not tell."""
+        if self.ai_cpu:
+            raise Failure(lib.ACL_ERROR_RT_FEATURE_NOT_SUPPORT, "AI CPU kernels have no parameter information")
+        if self.params is None:
+            raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"the binary has no parameter information for kernel "
+                                                          f"{self.name}")
+        return self.params
+
+
 class Binary:
     """A loaded binary: an AI Core object, a host library, or AI CPU kernels."""
 
@@ -98,9 +108,9 @@ class Binary:
             raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, "AI CPU kernels are found by name, not by entry")
         info = self.object.by_entry(key)
         if info is None:
-            keys = ", ".join(str(k.key) for k in list(self.object.kernels.values())[:8])
-            raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID,
-                          f"{self.description} has no kernel with entry {key}; it has {keys}")
+            keys = sorted({k.key for k in self.object.kernels.values() if k.key is not None})
+            raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"{self.description} has no kernel with entry {key}; it has "
+                          + (", ".join(map(str, keys[:8])) or "none"))
         return self.function(info.name)
 
     def _hint(self, name: str) -> str:
@@ -181,6 +191,16 @@ class Binary:
             # Queued launches hold the library through their entry; it goes when they have failed or run.
             weakref.finalize(self, _ctypes.dlclose, self.library._handle)
             self.library = None
+
+
+def get_binary(handle: Any) -> Binary:
+    """The binary behind an aclrtBinHandle."""
+    return handles.get(handle, Binary, "the binary handle", wrong=lib.ACL_ERROR_RT_INVALID_HANDLE)
+
+
+def get_function(handle: Any) -> Function:
+    """The function behind an aclrtFuncHandle."""
+    return handles.get(handle, Function, "the function handle", wrong=lib.ACL_ERROR_RT_INVALID_HANDLE)
 
 
 def _has(library: ctypes.CDLL, symbol: str) -> bool:

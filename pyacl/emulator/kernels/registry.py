@@ -13,6 +13,7 @@ for all of them: then ``block.index`` is the array 0 ... count - 1.
 
 from __future__ import annotations
 
+import inspect
 import re
 import threading
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from ..failure import Failure
 from ..machine import memory
 from ..machine.device import Device
 from . import objects
+from .block import Argument, device_view
 
 if TYPE_CHECKING:
     from .binary import Function
@@ -43,6 +45,11 @@ class Slot:
     @property
     def size(self) -> int:
         return self.dtype.itemsize if self.kind == SCALAR else 8
+
+    def __str__(self) -> str:
+        if self.kind == SCALAR:
+            return f"{self.dtype} of {self.size} bytes"
+        return f"a {self.kind}" + (f" to {self.dtype}" if self.kind == POINTER else "")
 
 
 @dataclass
@@ -104,9 +111,13 @@ def kernel(name: str, args: Optional[Sequence[TypeSpec]] = None, *, vectorized: 
     """
     if not isinstance(name, str) or not name:
         raise ValueError("a kernel needs a name: @kernel('add_custom', args=[...])")
+    if isinstance(args, (str, bytes)):
+        raise TypeError(f"args={args!r}: give a list of types, one for each argument")
     slots = None if args is None else tuple(_slot(a) for a in args)
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        if not callable(function) or inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+            raise TypeError(f"a kernel is a function that runs when it is called, not {function!r}")
         with _lock:
             _kernels[name] = PythonKernel(function, slots, vectorized)
         return function
@@ -139,14 +150,31 @@ def layout(slots: Sequence[Slot], start: int, packed: bool = False) -> tuple[tup
     return tuple(found)
 
 
-def values(slots: Sequence[Slot], block: memory.Bytes, start: int, device: Device, packed: bool) -> Iterator[Any]:
-    """The arguments that lie in a block, as Python kernels get them. Fails for addresses that are not device memory."""
+def compare(slots: Sequence[Slot], appended: Sequence[Argument]) -> None:
+    """Refuses arguments that were appended one by one, but are not those that the kernel takes."""
+    if len(slots) != len(appended):
+        raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"the kernel takes {len(slots)} arguments, but {len(appended)} "
+                                                      "were appended")
+    for i, (slot, argument) in enumerate(zip(slots, appended)):
+        if slot.size != argument.size or (argument.placeholder and slot.kind == SCALAR):
+            given = "a placeholder was" if argument.placeholder else f"{argument.size} bytes were"
+            raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID,
+                          f"argument {i} is {slot} for the kernel, but {given} appended")
+
+
+def values(slots: Sequence[Slot], block: memory.Bytes, start: int, device: Device, packed: bool,
+           appended: Sequence[Argument]) -> Iterator[Any]:
+    """The arguments that lie in a block, as Python kernels get them. Fails for addresses that are not device memory.
+
+    `appended` tells how long the data of placeholders is; of others it ends where the next one's begins.
+    """
     base = int(block.ctypes.data)
-    ends = sorted(_placeholder_starts(slots, block, start, packed, base)) + [len(block)]
+    ends = {a.data_offset: a.data_offset + a.data_size for a in appended if a.placeholder}
+    starts = [*sorted(_placeholder_starts(slots, block, start, packed, base)), len(block)]
     for i, (slot, (offset, size)) in enumerate(zip(slots, layout(slots, start, packed))):
         if offset + size > len(block):
             raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"the kernel takes {len(slots)} arguments, but argument {i} "
-                          f"({slot.kind} {slot.dtype}) would end at {offset + size} in a block of {len(block)} bytes")
+                          f"({slot}) would end at {offset + size} in a block of {len(block)} bytes")
         raw = block[offset:offset + size]
         if slot.kind == SCALAR:
             yield raw.copy().view(slot.dtype)[0]
@@ -154,8 +182,7 @@ def values(slots: Sequence[Slot], block: memory.Bytes, start: int, device: Devic
         address = int(raw.copy().view(np.uint64)[0])
         if base <= address < base + len(block):
             begin = address - base
-            end = next(e for e in ends if e > begin)
-            yield _typed(block[begin:end], slot.dtype)
+            yield _typed(block[begin:ends.get(begin) or next(e for e in starts if e > begin)], slot.dtype)
         elif not address and slot.kind == POINTER:
             yield None
         else:
@@ -173,16 +200,3 @@ def _placeholder_starts(slots: Sequence[Slot], block: memory.Bytes, start: int, 
 
 def _typed(data: memory.Bytes, dtype: np.dtype[Any]) -> Any:
     return data[:len(data) // dtype.itemsize * dtype.itemsize].view(dtype)
-
-
-def device_view(address: int, device: Device, what: str) -> memory.Bytes:
-    """The device memory from `address` to the end of its allocation."""
-    memory.device_bytes(address, 1, what)
-    region = memory.find(address)
-    assert region is not None
-    if region.device is not None and region.device is not device and region.device.id not in device.peers:
-        raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"{what} {address:#x} is memory of device {region.device.id}, "
-                      f"which device {device.id} may not access (aclrtDeviceEnablePeerAccess)")
-    start = address - region.address
-    end = max(region.requested, start + 1)
-    return region.bytes[start:end]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ...capi import ffi
 from .. import handles
-from ..failure import Failure
 from . import context
 
 if TYPE_CHECKING:
@@ -18,8 +17,9 @@ if TYPE_CHECKING:
 class ExceptionInfo:
     """What aclrt*FromExceptionInfo ask about; lives during the callback."""
 
-    def __init__(self, task: int, stream: int, thread: int, device: int, code: int) -> None:
+    def __init__(self, task: int, stream: int, thread: int, device: int, code: int, cause: BaseException) -> None:
         self.task, self.stream, self.thread, self.device, self.code = task, stream, thread, device, code
+        self.cause = cause  # what the task raised
 
 
 callback: Optional[Any] = None  # aclrtSetExceptionInfoCallback's one slot
@@ -34,12 +34,12 @@ def thread_number(ident: int) -> int:
     return ident & 0xFFFFFFFF
 
 
-def report(stream: Stream, thread: int, failure: Failure) -> None:
+def report(stream: Stream, thread: int, code: int, cause: BaseException) -> None:
     """Calls everybody who asked to hear of faults."""
     listeners: list[Callable[[Any], None]] = [*registered.values()] + ([callback] if callback is not None else [])
     if not listeners:
         return
-    info = ExceptionInfo(stream.done, stream.id, thread_number(thread), stream.device.id, failure.code)
+    info = ExceptionInfo(stream.done, stream.id, thread_number(thread), stream.device.id, code, cause)
     number = handles.new(info)
     try:
         with context.inside("an exception callback"):

@@ -182,7 +182,7 @@ class Stream:
                         stream.queue.pop()
         from .exception import report
 
-        report(self, task[3], failure)
+        report(self, task[3], failure.code, error)
 
     # Waiting
 
