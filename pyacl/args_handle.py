@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Iterable, Optional
@@ -62,14 +63,6 @@ def encode(value: Any) -> bytes:
                         "bytes, or None for a null pointer") from None
 
 
-def resources(value: Any) -> Iterable[Resource]:
-    """What must outlive queued work that uses `value`."""
-    if isinstance(value, Resource):
-        yield value
-    elif isinstance(getattr(value, "buffer", None), Resource):
-        yield value.buffer
-
-
 class ArgsHandle(Resource):
     """The argument list of `kernel` (aclrtKernelArgsInitByUserMem).
 
@@ -84,8 +77,8 @@ class ArgsHandle(Resource):
     pointer to it.
     """
 
-    __slots__ = ("kernel", "launchable", "_memory", "_params", "_sizes", "_values", "_base", "_room", "_state",
-                 "_wiped")
+    __slots__ = ("kernel", "launchable", "_memory", "_params", "_sizes", "_values", "_base", "_room", "_used",
+                 "_state")
 
     _warns = False
     _composite = True
@@ -93,6 +86,10 @@ class ArgsHandle(Resource):
     launchable: Any  # the handle while it may be launched, else None
 
     def __init__(self, kernel: Kernel, *, nbytes: int = _DEFAULT_BYTES, memory: str = "user") -> None:
+        from .kernel import Kernel
+
+        if not isinstance(kernel, Kernel):
+            raise TypeError(f"an ArgsHandle is of a Kernel (binary.function(name)), not of {kernel!r}")
         if memory not in ("user", "runtime"):
             raise ValueError(f"memory={memory!r}: give 'user' or 'runtime'")
         self.kernel = kernel
@@ -100,8 +97,8 @@ class ArgsHandle(Resource):
         self._params: list[Any] = []  # the arguments' handles
         self._sizes: list[int] = []  # bytes of each argument; of a placeholder the negative size of its data
         self._values: list[Any] = []  # what must live as long as the list
-        self._state = "open"
-        self._wiped = False
+        self._state = "open"  # then "placing", "final"; "wiped" when the runtime's memory was taken over
+        self._used = 0
         if memory == "runtime":
             out = ffi.new("aclrtArgsHandle *")
             code = lib.aclrtKernelArgsInit(kernel.handle, out)
@@ -114,15 +111,15 @@ class ArgsHandle(Resource):
             self._memory, self._base, self._room = None, 0, 0
             self._own(out[0], kernel)
             return
-        if nbytes < 1:
+        self._room = operator.index(nbytes)
+        if self._room < 1:
             raise ValueError(f"a list with room for {nbytes} bytes cannot hold an argument")
-        self._room = nbytes
         size = ffi.new("size_t *")
         code = lib.aclrtKernelArgsGetHandleMemSize(kernel.handle, size)
         if code:
             kernel._again(code, "aclrtKernelArgsGetHandleMemSize", kernel.handle, size)
         handle = ffi.new("uint64_t[]", size[0] // 8 + 1)
-        errors.check(lib.aclrtKernelArgsGetMemSize(kernel.handle, nbytes, size), "aclrtKernelArgsGetMemSize")
+        errors.check(lib.aclrtKernelArgsGetMemSize(kernel.handle, self._room, size), "aclrtKernelArgsGetMemSize")
         block = ffi.new("uint64_t[]", size[0] // 8 + 1)
         code = lib.aclrtKernelArgsInitByUserMem(kernel.handle, handle, block, size[0])
         errors.check(code, "aclrtKernelArgsInitByUserMem")
@@ -133,48 +130,44 @@ class ArgsHandle(Resource):
     def append(self, value: Any) -> int:
         """Appends an argument (aclrtKernelArgsAppend) and gives its index.
 
-        A Tensor or DeviceBuffer is passed as its address, None as a null pointer, a numpy scalar or bytes by value.
-        Raises TypeError for what has no size in C, ValueError when the kernel takes another size, RuntimeError after
-        `placeholder_buffer` or `finalize`.
+        A Tensor or DeviceBuffer is passed as its address, whatever its strides, None as a null pointer, a numpy scalar
+        or bytes by value. Raises TypeError for what has no size in C, ValueError when the kernel takes another size or
+        there is no room, RuntimeError after `placeholder_buffer` or `finalize`.
         """
         data = encode(value)
-        self._check_open("append")
-        self._check_next(len(data), "append")
+        needed = self._needed("append", len(data), 0)
         out = ffi.new("aclrtParamHandle *")
         errors.check(lib.aclrtKernelArgsAppend(self.handle, data, len(data), out), "aclrtKernelArgsAppend")
-        return self._appended(out[0], len(data), value)
+        return self._appended(out[0], len(data), value, needed)
 
     def append_placeholder(self, nbytes: int) -> int:
         """Appends a placeholder with `nbytes` of data (aclrtKernelArgsAppendPlaceHolder) and gives its index."""
         if isinstance(nbytes, bool) or not isinstance(nbytes, (int, np.integer)) or nbytes < 1:
             raise ValueError(f"a placeholder has at least 1 byte of data, not {nbytes!r}")
-        self._check_open("append_placeholder")
-        self._check_next(8, "append_placeholder")
-        needed = self._used() + 8 + _up(int(nbytes))
-        if self._room and needed > self._room:
-            raise ValueError(f"a placeholder of {nbytes} bytes does not fit: the list has room for {self._room} bytes "
-                             f"and would need {needed}; make it with ArgsHandle(kernel, nbytes={needed}) or more")
+        needed = self._needed("append_placeholder", 8, int(nbytes))
         out = ffi.new("aclrtParamHandle *")
         errors.check(lib.aclrtKernelArgsAppendPlaceHolder(self.handle, out), "aclrtKernelArgsAppendPlaceHolder")
-        return self._appended(out[0], -int(nbytes), None)
+        return self._appended(out[0], -int(nbytes), None, needed)
 
-    def _appended(self, param: Any, size: int, value: Any) -> int:
+    def _appended(self, param: Any, size: int, value: Any, needed: int) -> int:
+        self._used = needed
         self._params.append(param)
         self._sizes.append(size)
         self._values.append(value)
         uses_changed(self)
         return len(self._params) - 1
 
-    def _check_open(self, what: str) -> None:
+    def _needed(self, what: str, size: int, data: int) -> int:
+        """The room that is taken with another argument of `size` bytes. Refuses one that does not fit here now."""
         self.handle  # noqa: B018
         self._check_wiped()
         if self._state != "open":
             done = "the placeholders' buffers were fetched" if self._state == "placing" else "finalize()"
             raise RuntimeError(f"{what}() after {done}: {_ORDER}"
                                + ("; later only update() changes an argument" if self._state == "final" else ""))
-
-    def _check_next(self, size: int, what: str) -> None:
         index = len(self._sizes)
+        if not size:
+            raise ValueError("an argument has at least 1 byte")
         params = self.kernel.params
         if params is None and index >= _MAX_ARGUMENTS:
             raise ValueError(f"{what}() of argument {index + 1}: a kernel has at most {_MAX_ARGUMENTS}")
@@ -182,9 +175,11 @@ class ArgsHandle(Resource):
             raise ValueError(f"{what}() of argument {index + 1}: {self.kernel.name} takes {len(params)}")
         if params is not None and params[index][1] != size:
             raise ValueError(f"argument {index} of {self.kernel.name} has {params[index][1]} bytes in C, not {size}")
-
-    def _used(self) -> int:
-        return sum(_up(size) if size > 0 else 8 + _up(-size) for size in self._sizes)
+        needed = self._used + -(-size // 8) * 8 + -(-data // 8) * 8
+        if self._room and needed > self._room:
+            raise ValueError(f"{what}() of argument {index}: the list has room for {self._room} bytes and would need "
+                             f"{needed}; make it with ArgsHandle(kernel, nbytes={needed}) or more")
+        return needed
 
     def placeholder_buffer(self, index: int) -> memoryview:
         """The data of placeholder `index`, to be written before `finalize` (aclrtKernelArgsGetPlaceHolderBuffer).
@@ -192,8 +187,8 @@ class ArgsHandle(Resource):
         ``buffer[:] = data`` copies bytes; ``numpy.frombuffer(buffer, dtype)`` is a writable view. The same buffer is
         given again. Fetching one ends the appending.
         """
-        self._check_index(index)
         self._check_wiped()
+        self._check_index(index)
         size = -self._sizes[index]
         if size <= 0:
             raise ValueError(f"argument {index} is no placeholder: only append_placeholder makes one")
@@ -224,7 +219,7 @@ class ArgsHandle(Resource):
             wrong = self._sizes[index] != len(data) or index < 0
         except (IndexError, TypeError):
             wrong = True
-        if wrong or self._wiped:
+        if wrong:
             self._explain_update(index, len(data))
         code = lib.aclrtKernelArgsParaUpdate(self.handle, self._params[index], data, len(data))
         if code:
@@ -235,31 +230,42 @@ class ArgsHandle(Resource):
             self._values[index] = value
             if not isinstance(value, np.generic):
                 uses_changed(self)
-            for used in resources(old):
-                keep_while_in_flight(self, used)
+            if old is not None and not isinstance(old, np.generic):
+                keep_while_in_flight(self, old)
 
     def _explain_update(self, index: Any, size: int) -> None:
-        self._check_index(index)
+        self.handle  # noqa: B018
         self._check_wiped()
+        self._check_index(index)
         if self._sizes[index] < 0:
             raise ValueError(f"argument {index} is a placeholder: write to placeholder_buffer({index}) instead")
         raise ValueError(f"argument {index} has {self._sizes[index]} bytes and cannot be updated with {size}")
 
     def finalize(self) -> None:
-        """Seals the list for launches (aclrtKernelArgsFinalize); again after every `update`."""
+        """Seals the list for launches (aclrtKernelArgsFinalize); again after every `update`.
+
+        Raises RuntimeError while arguments of the kernel, or the data of a placeholder, are missing.
+        """
         if self._state != "final":
-            self._check_wiped()
-            for index, size in enumerate(self._sizes):
-                if size < 0 and self._values[index] is None:
-                    raise RuntimeError(f"finalize() before placeholder {index} was filled: write its data to "
-                                       f"placeholder_buffer({index}) first ({_ORDER})")
+            self._check_complete()
         handle = self.handle
         code = lib.aclrtKernelArgsFinalize(handle)
         if code:
             self._again(code, "aclrtKernelArgsFinalize", handle)
         self._state = "final"
-        if not self._wiped:
-            self.launchable = handle
+        self.launchable = handle
+
+    def _check_complete(self) -> None:
+        self.handle  # noqa: B018
+        self._check_wiped()
+        params = self.kernel.params
+        if params is not None and len(self._sizes) < len(params):
+            raise RuntimeError(f"finalize() after {len(self._sizes)} of the {len(params)} arguments of "
+                               f"{self.kernel.name} ({_ORDER})")
+        for index, size in enumerate(self._sizes):
+            if size < 0 and self._values[index] is None:
+                raise RuntimeError(f"finalize() before placeholder {index} was filled: write its data to "
+                                   f"placeholder_buffer({index}) first ({_ORDER})")
 
     def __len__(self) -> int:
         """How many arguments were appended."""
@@ -272,25 +278,30 @@ class ArgsHandle(Resource):
             raise IndexError(f"there is no argument {index}: {len(self._params)} were appended")
 
     def _wipe(self) -> None:
-        self._wiped = True
-        self.launchable = None
+        self._state, self.launchable, self._sizes = "wiped", None, []
+        for value in self._values:
+            if isinstance(value, memoryview):  # it shows what belongs to the next list now
+                try:
+                    value.release()
+                except BufferError:  # a numpy array looks at it
+                    pass
 
     def _check_wiped(self) -> None:
-        if self._wiped:
+        if self._state == "wiped":
             raise RuntimeError("this list is gone: the runtime keeps one for each thread, and a later "
                                "ArgsHandle(memory='runtime') of the thread took it over; use memory='user' for several")
 
     def _uses(self) -> Iterable[Resource]:
         yield self.kernel
-        for value in self._values:
-            yield from resources(value)
+        yield from (v for v in self._values if isinstance(v, Resource))
 
     def _release(self) -> None:
         self.launchable = None
         self._memory, self._values = None, []
 
     def _describe(self) -> str:
-        state = {"open": "open", "placing": "placeholders being filled", "final": "finalized"}[self._state]
+        state = {"open": "open", "placing": "placeholders being filled", "final": "finalized",
+                 "wiped": "wiped by a later one"}[self._state]
         if self._state == "final" and self.launchable is None:
             state = "updated, not finalized"
         return f"of {self.kernel.name}, {len(self._params)} arguments, {state}"
@@ -305,7 +316,3 @@ class ArgsHandle(Resource):
 
 class NotFinalizedError(RuntimeError):
     """Arguments were launched before they were finalized, or after an update without finalizing them again."""
-
-
-def _up(nbytes: int) -> int:
-    return -(-nbytes // 8) * 8

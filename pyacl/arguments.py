@@ -18,6 +18,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 import numpy as np
 
 from .arrays import BoolArray, FloatArray, IntArray
+from .c_string import c_string
 from .capi import Parameter, Prototype, ffi, lib
 from .capi import operator as find_operator
 from .dtypes import to_acl
@@ -234,10 +235,7 @@ def _text(value: Any, *_: Any) -> Any:
         return None
     if not isinstance(value, (str, bytes)):
         raise TypeError(f"takes a str, not a {type(value).__name__}")
-    raw = value.encode() if isinstance(value, str) else value
-    if b"\0" in raw:
-        raise ValueError("a C string cannot have a NUL inside")
-    return Text(raw)
+    return Text(c_string(value, "the text", empty=True))
 
 
 def _bool(value: Any, *_: Any) -> bool:

@@ -8,6 +8,7 @@ import traceback
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 from . import errors
+from .c_string import c_string
 from .capi import ffi, lib
 from .context import Context, switched
 from .device import _constant
@@ -55,11 +56,11 @@ class Binary(Resource):
         beside it. `lazy` loads to the device when it is first needed. Raises OSError when the file cannot be read,
         ValueError for one that is not sound or is for another machine.
         """
-        absolute = os.path.abspath(os.fspath(path))
+        absolute = os.path.abspath(c_string(path, "the path of a kernel binary"))
         out = ffi.new("aclrtBinHandle *")
         options = _options(lazy, None, cpu_kernel_mode)
-        errors.check(lib.aclrtBinaryLoadFromFile(absolute.encode(), options[0], out), "aclrtBinaryLoadFromFile")
-        return cls._loaded(out[0], os.path.basename(absolute), None)
+        errors.check(lib.aclrtBinaryLoadFromFile(absolute, options[0], out), "aclrtBinaryLoadFromFile")
+        return cls._loaded(out[0], os.path.basename(os.fsdecode(absolute)), None)
 
     @classmethod
     def from_bytes(cls, data: Any, *, lazy: bool = False, magic: Union[int, str, None] = None,
@@ -69,7 +70,7 @@ class Binary(Resource):
         `magic` says what it is: "aicore", "cube_core", "vector_core", or the number. ``cpu_kernel_mode=2`` is for the
         library of AI CPU kernels, which `register_cpu_func` then names.
         """
-        kept = bytes(data)
+        kept = bytes(memoryview(data))
         out = ffi.new("aclrtBinHandle *")
         options = _options(lazy, None if magic is None else _constant(_MAGIC, magic), cpu_kernel_mode)
         code = lib.aclrtBinaryLoadFromData(ffi.from_buffer(kept), len(kept), options[0], out)
@@ -91,7 +92,7 @@ class Binary(Resource):
         Raises ValueError when the binary has none of that name.
         """
         out = ffi.new("aclrtFuncHandle *")
-        self._call("aclrtBinaryGetFunction", self.handle, name.encode(), out)
+        self._call("aclrtBinaryGetFunction", self.handle, c_string(name, "a kernel's name"), out)
         return Kernel(out[0], name, self)
 
     def function_by_entry(self, entry: int) -> Kernel:
@@ -106,13 +107,14 @@ class Binary(Resource):
         For binaries from memory, loaded with ``cpu_kernel_mode=2``.
         """
         out = ffi.new("aclrtFuncHandle *")
-        self._call("aclrtRegisterCpuFunc", self.handle, function.encode(), kernel.encode(), out)
+        self._call("aclrtRegisterCpuFunc", self.handle, c_string(function, "a function's name"),
+                   c_string(kernel, "a kernel's name"), out)
         return Kernel(out[0], kernel, self)
 
     def variable(self, name: str) -> tuple[int, int]:
         """Address on this thread's device and size in bytes of a global variable (aclrtBinaryGetGlobal)."""
         address, size = ffi.new("void **"), ffi.new("size_t *")
-        self._call("aclrtBinaryGetGlobal", self.handle, name.encode(), address, size)
+        self._call("aclrtBinaryGetGlobal", self.handle, c_string(name, "a variable's name"), address, size)
         return int(ffi.cast("uintptr_t", address[0])), int(size[0])
 
     @property
@@ -128,13 +130,15 @@ class Binary(Resource):
         It is called on a thread of CANN's while somebody waits for the stream, and must not call pyacl.
         """
         name = self.name
+        if not callable(callback):
+            raise TypeError(f"a callback is a function, not {callback!r}")
 
         @ffi.callback("void(aclrtExceptionInfo *, void *)")  # type: ignore[untyped-decorator, unused-ignore]
         def called(info: Any, _: Any) -> None:
             try:
                 callback(_exception(info))
             except Exception:  # nothing may escape into C
-                sys.stderr.write(f"pyacl: the exception callback of {name} raised\n{traceback.format_exc()}")
+                sys.stderr.write(f"pyacl: the exception callback of {name} raised\n{traceback.format_exc(chain=False)}")
 
         self._call("aclrtBinarySetExceptionCallback", self.handle, called, ffi.NULL)
         self._callback = called

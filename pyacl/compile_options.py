@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Iterator, MutableMapping
 
 from . import errors
+from .c_string import c_string
 from .capi import ffi, lib
 
 # Option -> its value in C; ACL_AUTO_TUNE_MODE is no longer one that can be used.
@@ -36,7 +37,8 @@ class CompileOptions(MutableMapping[str, str]):
         return text.decode()
 
     def __setitem__(self, name: str, value: str) -> None:
-        errors.check(lib.aclSetCompileopt(self._code(name), str(value).encode()), "aclSetCompileopt")
+        text = c_string(str(value), f"option {name}", empty=True)
+        errors.check(lib.aclSetCompileopt(self._code(name), text), "aclSetCompileopt")
 
     def __delitem__(self, name: str) -> None:
         raise TypeError("a compile option cannot be unset: set it to its default")

@@ -63,11 +63,14 @@ class Kernel(Resource):
                 raise args.why_not_launchable()
             if args.kernel is not self and args.kernel.handle != self.handle:
                 raise ValueError(f"these arguments are of {args.kernel!r}, not of {self!r}")
+            attributes = _NULL if config is None else config.pointer
         except AttributeError:
-            raise _no_args(args) from None
+            raise _wrong(args, config) from None
         flight = flight_on(stream, self)
-        attributes = _NULL if config is None else config.pointer
-        code = lib.aclrtLaunchKernelWithConfig(self.handle, num_blocks, flight.handle, attributes, sealed, _NULL)
+        try:
+            code = lib.aclrtLaunchKernelWithConfig(self.handle, num_blocks, flight.handle, attributes, sealed, _NULL)
+        except (OverflowError, TypeError):
+            raise _no_count(num_blocks) from None
         if code:
             self._again(code, "aclrtLaunchKernelWithConfig", self.handle, num_blocks, flight.handle, attributes, sealed,
                         _NULL)
@@ -88,11 +91,12 @@ class Kernel(Resource):
         if not 0 < size <= block.nbytes:
             raise ValueError(f"an argument block of {size} bytes in {block.nbytes} bytes of memory")
         pointer = ffi.cast("void *", int.from_bytes(encode(block), "little"))
+        attributes = _attributes(config)
         flight = flight_on(stream, self)
         if config is None:
-            self._call("aclrtLaunchKernel", self.handle, num_blocks, pointer, size, flight.handle)
+            self._launch("aclrtLaunchKernel", num_blocks, pointer, size, flight.handle)
         else:
-            self._call("aclrtLaunchKernelV2", self.handle, num_blocks, pointer, size, config.pointer, flight.handle)
+            self._launch("aclrtLaunchKernelV2", num_blocks, pointer, size, attributes, flight.handle)
         for obj in (self, block, *uses):
             flight.hold(obj)
 
@@ -105,21 +109,30 @@ class Kernel(Resource):
         `placeholders` are pairs (offset of an 8-byte slot, offset of the data in the block that the slot shall point
         to). `uses` is what the block's addresses point to, so that it stays alive.
         """
-        data = bytes(memoryview(block).cast("B"))
+        if isinstance(block, Resource):
+            raise TypeError(f"the argument block is host memory, not {block!r}: launch_device takes one on the device")
+        data = bytes(memoryview(block))
         if not data:
             raise ValueError("the argument block is empty")
         memory = ffi.new("uint64_t[]", -(-len(data) // 8))
         ffi.memmove(memory, data, len(data))
-        for slot, offset in placeholders:
+        pairs = [(int(slot), int(offset)) for slot, offset in placeholders]
+        for slot, offset in pairs:
             if not (0 <= slot <= len(data) - 8 and 0 <= offset < len(data)):
                 raise ValueError(f"placeholder ({slot}, {offset}) lies outside a block of {len(data)} bytes")
-        array = ffi.new("aclrtPlaceHolderInfo[]", [tuple(p) for p in placeholders]) if placeholders else _NULL
+        array = ffi.new("aclrtPlaceHolderInfo[]", pairs) if pairs else _NULL
+        attributes = _attributes(config)
         flight = flight_on(stream, self)
-        attributes = _NULL if config is None else config.pointer
-        self._call("aclrtLaunchKernelWithHostArgs", self.handle, num_blocks, flight.handle, attributes, memory,
-                   len(data), array, len(placeholders))
+        self._launch("aclrtLaunchKernelWithHostArgs", num_blocks, flight.handle, attributes, memory, len(data), array,
+                     len(pairs))
         for obj in (self, memory, *uses):
             flight.hold(obj)
+
+    def _launch(self, function: str, num_blocks: int, *args: Any) -> None:
+        try:
+            self._call(function, self.handle, num_blocks, *args)
+        except (OverflowError, TypeError):
+            raise _no_count(num_blocks) from None
 
     def _call(self, function: str, *args: Any) -> None:
         code = getattr(lib, function)(*args)
@@ -248,9 +261,27 @@ class Kernel(Resource):
         return self.name
 
 
-def _no_args(args: Any) -> Exception:
+def _attributes(config: Any) -> Any:
+    if config is None:
+        return _NULL
+    if not isinstance(config, LaunchConfig):
+        raise _no_config(config)
+    return config.pointer
+
+
+def _no_config(config: Any) -> Exception:
+    return TypeError(f"config is a pyacl.LaunchConfig, not {config!r}")
+
+
+def _no_count(num_blocks: Any) -> Exception:
+    kind = ValueError if isinstance(num_blocks, (int, np.integer)) else TypeError
+    return kind(f"num_blocks is {num_blocks!r}: give how many blocks to run, 1 or more")
+
+
+def _wrong(args: Any, config: Any) -> Exception:
+    """Which argument of a launch is of another class than it must be."""
     if isinstance(args, ArgsHandle):
-        return RuntimeError("these arguments cannot be launched")
+        return _no_config(config)
     return TypeError(f"launch() takes an ArgsHandle, not {args!r}: launch_args() builds one from values, launch_host() "
                      "and launch_device() take a raw argument block")
 
@@ -261,9 +292,11 @@ def _type(declared: Any) -> Any:
     if isinstance(declared, type) and (issubclass(declared, DeviceBuffer) or declared.__name__ == "Tensor"):
         return _POINTER
     try:
-        return np.dtype(declared)
+        if declared is not None:  # which numpy takes for float64
+            return np.dtype(declared)
     except TypeError:
-        raise TypeError(f"{declared!r} is no argument type: give 'pointer', 'placeholder' or a numpy dtype") from None
+        pass
+    raise TypeError(f"{declared!r} is no argument type: give 'pointer', 'placeholder' or a numpy dtype")
 
 
 def _convert(value: Any, declared: Any, index: int) -> Any:
@@ -276,14 +309,24 @@ def _convert(value: Any, declared: Any, index: int) -> Any:
             raise TypeError(f"argument {index} is {declared}, not {value.dtype}")
         return value
     if isinstance(value, (bool, int, float)):
-        scalar = np.array(value).astype(declared)[()]
-        if isinstance(value, int) and declared.kind in "iub" and int(scalar) != value:
+        if isinstance(value, float) and declared.kind in "iub":
+            raise TypeError(f"argument {index} is {declared}, not {value!r}: round it first")
+        if not _fits(value, declared):
             raise OverflowError(f"{value} does not fit argument {index}, which is {declared}")
-        return scalar
+        return np.array(value).astype(declared)[()]
     data = encode(value)
     if len(data) != declared.itemsize:
         raise TypeError(f"argument {index} is {declared} of {declared.itemsize} bytes, not {len(data)} bytes")
     return data
+
+
+def _fits(value: Any, declared: np.dtype[Any]) -> bool:
+    if declared.kind in "iu":
+        return bool(np.iinfo(declared).min <= value <= np.iinfo(declared).max)
+    if declared.kind == "b":
+        return value in (0, 1)
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(np.array(value).astype(declared)) or not np.isfinite(value))
 
 
 def _blobs(placeholder: Any) -> list[bytes]:

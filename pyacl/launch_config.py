@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, fields
 from typing import Any, Optional, Union
 
@@ -72,8 +73,10 @@ def _set(value: Any, name: str, given: Any) -> None:
             given = _SCHEM_MODES[given]
         elif name == "engine_type":
             given = _constant(_ENGINES, given)
-    if not isinstance(given, int):
-        raise TypeError(f"{name} is an int, not {given!r}")
+    try:
+        given = operator.index(given)
+    except TypeError:
+        raise TypeError(f"{name} is an int, not {given!r}") from None
     limits = {"timeout": 16, "timeout_us": 64, "dyn_ubuf_size": 32, "blockdim_offset": 32}
     top = (1 << limits[name]) - 1 if name in limits else 1
     if not 0 <= given <= top:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any, Iterator, Mapping, Optional
 
 import numpy as np
 
 from . import errors
+from .c_string import c_string
 from .capi import ffi, lib
 from .dtypes import to_acl
 from .resource import Resource
@@ -38,11 +40,15 @@ class OpAttr(Resource):
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Sets an attribute; a later value replaces an earlier one."""
-        kind, plain = _kind(name, value)
+        encoded = c_string(name, "an attribute's name")
         try:
-            _SETTERS[kind](self.handle, name.encode(), plain)
+            kind, plain = _kind(name, value)
+            if kind.endswith("Float"):
+                for number in plain if kind == "ListFloat" else [plain]:
+                    struct.pack("<f", number)  # OverflowError for what C's float cannot hold
+            _SETTERS[kind](self.handle, encoded, plain)
         except OverflowError:
-            raise ValueError(f"attribute {name!r}: {value!r} does not fit 64 bits") from None
+            raise ValueError(f"attribute {name!r}: {value!r} does not fit C's 64 bits (32 of a float)") from None
         self._values[name] = plain
 
     def __getitem__(self, name: str) -> Any:
@@ -105,15 +111,19 @@ def _scalar_kind(name: str, value: Any) -> str:
 _CONVERT: dict[str, Any] = {"Bool": bool, "Int": int, "Float": float, "String": str, "DataType": to_acl}
 
 
+def _text(value: str) -> bytes:
+    return c_string(value, "an attribute", empty=True)
+
+
 def _set(kind: str) -> Any:
     function = "aclopSetAttr" + kind
 
     def scalar(attr: Any, name: bytes, value: Any) -> None:
-        errors.check(getattr(lib, function)(attr, name, value.encode() if kind == "String" else value), function)
+        errors.check(getattr(lib, function)(attr, name, _text(value) if kind == "String" else value), function)
 
     def sequence(attr: Any, name: bytes, values: list[Any]) -> None:
         if kind == "ListString":
-            kept = [ffi.new("char[]", v.encode()) for v in values]
+            kept = [ffi.new("char[]", _text(v)) for v in values]
             errors.check(lib.aclopSetAttrListString(attr, name, len(values), ffi.new("const char *[]", kept)), function)
         else:
             errors.check(getattr(lib, function)(attr, name, len(values), ffi.new(_ARRAYS[kind], values)), function)

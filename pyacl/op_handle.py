@@ -6,6 +6,7 @@ import threading
 from typing import Any, Iterable, Mapping, Optional, Sequence, Union
 
 from . import errors
+from .c_string import c_string
 from .capi import MissingSymbolError, ffi, lib
 from .context import Context, flight_on
 from .data_buffer import DataBuffer
@@ -30,9 +31,11 @@ class Arguments:
         if isinstance(inputs, Resource) or isinstance(outputs, Resource):
             raise TypeError("inputs and outputs are sequences, even of one tensor: [x]")
         self.type = type
-        self.name = type.encode()
+        self.name = c_string(type, "an operator's type")
         self.inputs = [describe(i) for i in inputs]
         self.outputs = [describe(o) for o in outputs]
+        if attrs is not None and not isinstance(attrs, (OpAttr, Mapping)):
+            raise TypeError(f"attributes are a dict by name or an OpAttr, not {attrs!r}")
         self.attrs = attrs if isinstance(attrs, OpAttr) else OpAttr(attrs) if attrs else None
         self.input_array = ffi.new("aclTensorDesc *[]", [d.handle for d in self.inputs])
         self.output_array = ffi.new("aclTensorDesc *[]", [d.handle for d in self.outputs])

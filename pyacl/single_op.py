@@ -8,6 +8,7 @@ from typing import Any, Iterable, Optional, Sequence, Union
 import numpy as np
 
 from . import errors
+from .c_string import c_string
 from .capi import MissingSymbolError, ffi, lib
 from .compile_options import compile_options
 from .context import flight_on
@@ -150,7 +151,7 @@ def set_model_dir(path: Union[str, os.PathLike[str]]) -> None:
     Once in a process: a second time raises StateError (100002). A folder that is not there raises
     AclFileNotFoundError (100014).
     """
-    errors.check(lib.aclopSetModelDir(os.fsencode(path)), "aclopSetModelDir")
+    errors.check(lib.aclopSetModelDir(c_string(path, "a model folder")), "aclopSetModelDir")
 
 
 def load(model: Union[bytes, bytearray, memoryview, str, os.PathLike[str]]) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Iterable, Optional, Sequence, Union
 import numpy as np
 
 from . import dtypes, errors
+from .c_string import c_string
 from .capi import ffi, lib
 from .dtypes import DTypeLike, Format, to_acl, to_format
 from .resource import Resource
@@ -64,9 +65,9 @@ class TensorDesc(Resource):
         if const is not None:
             self._constant(const, dims)
         if name:
-            lib.aclSetTensorDescName(self.handle, name.encode())
+            lib.aclSetTensorDescName(self.handle, c_string(name, "a description's name"))
         if dynamic_input:
-            self._set("aclSetTensorDynamicInput", dynamic_input.encode())
+            self._set("aclSetTensorDynamicInput", c_string(dynamic_input, "a group of inputs"))
 
     def _create(self, dtype: int, dims: Sequence[int], format: int) -> None:
         handle = lib.aclCreateTensorDesc(dtype, len(dims), dims or ffi.NULL, format)

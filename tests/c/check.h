@@ -18,6 +18,7 @@ typedef int32_t aclnnStatus;
 #endif
 #include "pyacl_aclnn.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
