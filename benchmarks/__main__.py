@@ -148,6 +148,10 @@ def show(found: dict[str, Any]) -> bool:
     return any(low > limit for _, _, low, limit, _ in rows)
 
 
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
 def _show_binding(binding: dict[str, Any]) -> None:
     calls = binding["calls"]
     ways = [w for w in WAYS if any(w in times for times in calls.values())]
@@ -155,7 +159,7 @@ def _show_binding(binding: dict[str, Any]) -> None:
     rows: list[Sequence[str]] = []
     for action, times in calls.items():
         medians = {w: statistics.median(t) for w, t in times.items()}
-        rows.append([action, *(f"{medians[w]:.0f} ({medians[w] / medians['ctypes']:.2f})" if w in medians else ""
+        rows.append([action, *(f"{medians[w]:.0f} ({_ratio(medians[w] / medians['ctypes'])})" if w in medians else ""
                                for w in ways)])
     text.table(["", *ways], rows)
     print("\nLatency of one launch, alone and beside a thread that runs Python, in microseconds:\n")
