@@ -98,7 +98,8 @@ def network_shape(gates: int, kept: str) -> Callable[[Given], Any]:
             sizes = None
         wanted = shapes(gates, states, 0)(x, given["params"], given["hx"], sizes, given["hasBias"], layers, 0.0, False,
                                           both_ways(given), first)
-        end, time, batch = wanted[1], *(x.shape[1::-1] if first else x.shape[:2])
+        end = wanted[1]
+        time, batch = x.shape[1::-1] if first else x.shape[:2]
         if tuple(given["dy"].shape) != wanted[0] or any(tuple(given[n].shape) != end for n in ("dh", "dc")[:states]):
             reject(f"dy {list(given['dy'].shape)} must have {list(wanted[0])}, dh and dc {list(end)}")
         for name in kept.split():
@@ -201,7 +202,8 @@ def lstm_both_shape(given: Given) -> Any:
         reject(f"batchSize {list(sizes.shape)} must have one element for each step", TILING)
     size = h.shape[2]
     for suffix in ("", "Reverse")[:ways]:
-        wanted = {f"wIh{suffix}": (4 * size, x.shape[-1]), f"wHh{suffix}": (4 * size, size)}
+        wanted: dict[str, tuple[int, ...]] = {f"wIh{suffix}": (4 * size, x.shape[-1]),
+                                              f"wHh{suffix}": (4 * size, size)}
         if given["isbias"]:
             wanted.update({f"bIh{suffix}": (4 * size,), f"bHh{suffix}": (4 * size,)})
         for name, shape in wanted.items():
