@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 
 from pyacl.emulator.ops.registry import Operator
-from pyacl.emulator.ops.signature import Parameter, Signature
+from pyacl.emulator.ops.signature import Parameter, Signature, documented
 from pyacl.emulator.ops.types import BF16, DTYPES, F16, FLOATS, HALF, INTEGERS, category, parse, promote
 
 torch = importlib.import_module("torch")
@@ -229,6 +229,12 @@ def to_torch(value: Any) -> Any:
     return value
 
 
+def told_type(operator: Any, inputs: list[Any]) -> Any:
+    """The aclDataType that the page wants the output to have, None where there is no such parameter."""
+    together = set(documented("one type").get(operator.name, "").replace(",", " ").split())
+    return next((v for p, v in zip(operator.signature.inputs, inputs) if p.kind == "dtype" and p.name in together), None)
+
+
 def half_of(values: list[Any]) -> Any:
     """The half-precision type that all floating inputs share, which is then the result's; else None."""
     arrays = [a for v in values for a in (v if isinstance(v, list) else [v]) if isinstance(a, (np.ndarray, Fractal))]
@@ -258,4 +264,4 @@ def close(found: Any, expected: Any, oracle: Oracle) -> Any:
 
 
 __all__ = ["Draw", "Fractal", "Oracle", "Parameter", "close", "elementwise", "half_of", "parse", "resolve", "to_numpy",
-           "to_torch", "torch"]
+           "to_torch", "told_type", "torch"]

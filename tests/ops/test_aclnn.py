@@ -436,3 +436,23 @@ def test_a_weight_is_brought_into_its_layout_and_multiplied(on: Device) -> None:
     assert kind[0] == lib.ACL_FORMAT_FRACTAL_NZ
     assert dims_of(lib.aclGetViewShape, room.handle) == [20, 24]
     assert dims_of(lib.aclGetStorageShape, room.handle) == [2, 2, 16, 16]
+
+
+# ---- rules that operators share
+
+def test_the_common_type_must_be_one_that_the_operator_has(on: Device) -> None:
+    x, out = on(1, 2, dtype=np.int32), on(0, 0, dtype=np.int32)
+    size, executor = ffi.new("uint64_t *"), ffi.new("aclOpExecutor **")
+    assert lib.aclnnBitwiseAndScalarGetWorkspaceSize(x.handle, scalar(1.5), out.handle, size,
+                                                     executor) == lib.ACLNN_ERR_PARAM_INVALID
+    assert "meet in the type ACL_FLOAT" in message()
+
+
+def test_arguments_on_which_a_rule_breaks_are_refused(on: Device) -> None:
+    """Two 0-d tensors have no dimension along which they could be put together."""
+    flat = [lib.aclCreateTensor(NULL, 0, lib.ACL_FLOAT, NULL, 0, lib.ACL_FORMAT_ND, NULL, 0, on(1).pointer)
+            for _ in range(2)]
+    tensors = lib.aclCreateTensorList(ffi.new("aclTensor *[]", flat), 2)
+    size, executor = ffi.new("uint64_t *"), ffi.new("aclOpExecutor **")
+    assert lib.aclnnCatGetWorkspaceSize(tensors, 0, on.zeros().handle, size, executor) == lib.ACLNN_ERR_PARAM_INVALID
+    assert "aclnnCat" in message()

@@ -15,7 +15,7 @@ from pyacl.emulator.ops.types import DTYPES, F32, PACKED, castable
 
 from . import oracles
 from .caller import Call, Rejected, Room
-from .oracle import Draw, Oracle, close, half_of, to_numpy, to_torch
+from .oracle import Draw, Oracle, close, half_of, to_numpy, to_torch, told_type
 
 NAMES = [row.name for row in ops.table() if row.emulated]
 
@@ -44,7 +44,7 @@ def cast(array: Any, dtype: Any) -> Any:
 
 def expectation(operator: Any, oracle: Oracle, inputs: list[Any]) -> list[Any]:
     """What the oracle gives, in the types in which the operator stores it."""
-    half = half_of(inputs)
+    half, told = half_of(inputs), told_type(operator, inputs)
     results = oracle.call(*[to_torch(v) for v in inputs])
     parameters = operator.signature.outputs
     if not isinstance(results, (tuple, list)) or parameters[0].kind == "tensors" and len(parameters) == 1 \
@@ -59,6 +59,8 @@ def expectation(operator: Any, oracle: Oracle, inputs: list[Any]) -> list[Any]:
         if isinstance(result, (list, tuple)):
             return [convert(r, parameter, None if old is None else old[i]) for i, r in enumerate(result)]
         found, allowed = to_numpy(result), operator.allowed(parameter.name)
+        if told is not None:
+            return cast(found, told)
         if old is not None:
             return cast(np.broadcast_to(found, old.shape), old.dtype)
         if half is not None and found.dtype == F32 and (not allowed or half in allowed):

@@ -13,7 +13,7 @@ from ..machine import memory
 from . import tensor as views
 from .registry import Operator
 from .rules import is_tensor
-from .signature import CONVERTERS, Parameter
+from .signature import CONVERTERS, Parameter, agree
 from .tensor import Tensor
 from .types import F16, F32, HALF, Dtype, cast, castable, category, name, wide
 
@@ -49,6 +49,9 @@ class Plan:
             self._check(arguments)
         except Failure as failure:
             raise Failure(failure.code, f"{operator.name}: {failure.text}") from None
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # A rule that finds too few dimensions, a NaN for a count and the like: it only looks at the arguments.
+            raise Failure(_INVALID, f"{operator.name}: the arguments do not fit together: {error}") from None
 
     def _slot(self, tensor: Optional[Tensor]) -> int:
         self.objects.append(tensor)
@@ -65,8 +68,9 @@ class Plan:
         operator = self.operator
         inputs: list[Any] = []
         outputs: list[Any] = []
+        values: dict[str, Any] = {}
         for parameter, raw in zip(operator.signature.parameters, arguments):
-            value = CONVERTERS[parameter.kind](raw, parameter.name)
+            value = values[parameter.name] = CONVERTERS[parameter.kind](raw, parameter.name)
             where: Any
             if value is None and parameter.kind != "dtype":
                 if not (parameter.optional or parameter.name in operator.optional):
@@ -80,6 +84,8 @@ class Plan:
                 for i, member in enumerate(value):
                     if member is not None:
                         self._check_tensor(parameter, f"{parameter.name}[{i}]", member)
+                    elif not (parameter.optional or f"{parameter.name}[]" in operator.optional):
+                        raise Failure(_NULL, f"{parameter.name}[{i}] is NULL")
                 where = tuple(self._slot(member) for member in value)
             else:
                 where = Constant(value)
@@ -91,11 +97,13 @@ class Plan:
                 if "i" in parameter.role and operator.reformat is not None:
                     where = self._reformat(value)
                 self.outputs.append(where)
+        agree(operator.name, values)
         if operator.check is not None:
             operator.check(*inputs)
         meeting = inputs if operator.promote is None else [inputs[i] for i in operator.promote if i < len(inputs)]
         if operator.meet is not None:
             self.meet = operator.meet(*[v for m in meeting for v in (m if isinstance(m, tuple) else (m,))])
+            self._check_meet(operator.signature.inputs, inputs)
             for i, value in enumerate(inputs):
                 if isinstance(value, np.generic) and self.meet and not castable(value.dtype, self.meet):
                     raise Failure(_INVALID, f"scalar {operator.signature.inputs[i].name} of type {name(value.dtype)} "
@@ -124,6 +132,15 @@ class Plan:
             raise Failure(_INVALID, f"{what} has the type {name(tensor.dtype)}; it takes {takes}")
         if tensor.format in _PRIVATE and not operator.private_formats:
             raise Failure(_INVALID, f"{what} has the private format {tensor.format}, which it does not take")
+
+    def _check_meet(self, parameters: tuple[Parameter, ...], inputs: list[Any]) -> None:
+        """The common type is one of those that the tensors may have themselves: no bits of what became a float."""
+        for i, (parameter, value) in enumerate(zip(parameters, inputs)):
+            if is_tensor(value) and (self.operator.promote is None or i in self.operator.promote):
+                allowed = self.operator.allowed(parameter.name)
+                if allowed and self.meet is not None and self.meet not in allowed:
+                    raise Failure(_INVALID, f"the arguments meet in the type {name(self.meet)}, which {parameter.name} "
+                                            "cannot have")
 
     def _check_shapes(self, shapes: Any, outputs: list[Optional[Tensor]]) -> None:
         if not shapes or not (shapes[0] is None or isinstance(shapes[0], tuple)):

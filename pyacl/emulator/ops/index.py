@@ -378,8 +378,10 @@ define("GatherV3", gather_v3, shape=gather_v3_shape, result=rules.first, raw=Tru
 define("GatherNd", gather_nd, shape=gather_nd_shape, result=rules.first, raw=True, exact=True,
        oracle="torch indexing")
 define("Take", flat_take, shape=rules.like(1), result=rules.first, raw=True, exact=True, oracle="torch.take")
-define("Index", index, result=rules.first, raw=True, exact=True, check=check_index, oracle="torch indexing")
-define("IndexPutImpl", index_put, raw=True, check=check_index, workspace=WORKSPACE, oracle="torch.Tensor.index_put")
+define("Index", index, result=rules.first, raw=True, exact=True, check=check_index, optional="indices[]",
+       oracle="torch indexing")
+define("IndexPutImpl", index_put, raw=True, check=check_index, optional="indices[]", workspace=WORKSPACE,
+       oracle="torch.Tensor.index_put")
 
 define("Scatter ScatterValue", scatter, shape=rules.same, result=rules.first, exact=True, inplace=True,
        check=check_scatter, workspace=WORKSPACE, oracle="torch.scatter")

@@ -103,7 +103,8 @@ def define(names: str, compute: Callable[..., Any], shape: Optional[Rule] = None
     check           called with the inputs before anything else, to refuse them
     reformat        changes the description of an in-place tensor in phase one, as the operator changes its layout
     dtypes          ``{"self": "f32 f16"}`` overrules the types of the reference page
-    optional        names of parameters that may be NULL (those that are called ...Optional may anyway)
+    optional        names of parameters that may be NULL (those that are called ...Optional may anyway); ``name[]``:
+                    members of that list
     roles           ``{"runningMean": "io"}`` overrules input and output
     inplace         define aclnnInplaceX too, where it is declared
     private_formats whether tensors may have fractal formats

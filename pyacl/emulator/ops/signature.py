@@ -1,7 +1,8 @@
 """What an operator's parameters are: input or output, which types, how their C values become Python's.
 
 Prototypes come from the declarations. ``parameters.json`` holds what the operators' reference pages say of each tensor
-and scalar: role and data types. Where both are silent the name decides. All of it is settled here and nowhere else.
+and scalar: role and data types (on Atlas A2 and A3), and which of them have one type or one shape. Where both are
+silent the name decides. All of it is settled here and nowhere else.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import re
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterator, Mapping, NoReturn, Optional
+
+import numpy as np
 
 from ...capi import cdefs, ffi, lib
 from .. import handles
 from ..failure import Failure
 from .tensor import BoolArray, FloatArray, IntArray, Scalar, ScalarList, Tensor, TensorList
-from .types import Dtype, from_code, parse
+from .types import Dtype, from_code, name, parse
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,15 @@ _KINDS = {"aclTensor": "tensor", "aclTensorList": "tensors", "aclScalar": "scala
 
 
 @cache
-def _documented() -> tuple[list[str], dict[str, str]]:
-    table = json.loads((Path(__file__).parent / "parameters.json").read_text())
-    return table["dtypes"], table["operators"]
+def documented(part: str) -> Any:
+    """A part of ``parameters.json``: "operators" with their parameters, "one type", "one shape", by operator name."""
+    return json.loads((Path(__file__).parent / "parameters.json").read_text())[part]
 
 
 def _page(name: str) -> dict[str, tuple[str, str]]:
-    dtypes, operators = _documented()
+    dtypes = documented("dtypes")
     found = {}
-    for item in operators.get(name, "").split():
+    for item in documented("operators").get(name, "").split():
         parameter, role, index = item.split(":")
         found[parameter] = (role, dtypes[int(index)])
     return found
@@ -111,6 +114,49 @@ def signature(name: str, roles: Optional[dict[str, str]] = None) -> Optional[Sig
 def documented_dtypes(name: str) -> str:
     """The union of the types that the tensors of `name` may have, as the reference page has them; for tables."""
     return " ".join(dict.fromkeys(n for _, dtypes in _page(name).values() for n in dtypes.split()))
+
+
+# What several tensors have in common.
+
+@cache
+def _groups(kind: str, operator: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(group.split()) for group in documented(kind).get(operator, "").split(",") if group)
+
+
+def agree(operator: str, values: Mapping[str, Any]) -> None:
+    """Refuses arguments, given by their names, that differ where they must not; what is NULL is left out."""
+    for group in _groups("one type", operator):
+        _agree(group, values, "type", lambda t: t if isinstance(t, np.dtype) else t.dtype, name)
+    for group in _groups("one shape", operator):
+        _agree(group, values, "shape", lambda t: t.shape, lambda s: str(list(s)))
+
+
+def _agree(group: tuple[str, ...], values: Mapping[str, Any], what: str, get: Any, show: Any) -> None:
+    given = [(n, values[n]) for n in group if values[n] is not None]
+    if what == "shape" and given and all(isinstance(v, tuple) for _, v in given):  # lists: member by member
+        lengths = {len(v) for _, v in given}
+        if len(lengths) > 1:
+            _disagree(f"{', '.join(n for n, _ in given)} are lists of different lengths")
+        rows: Any = [[(f"{n}[{i}]", v[i]) for n, v in given] for i in range(lengths.pop())]
+    else:
+        rows = [list(_members(given))]
+    for row in rows:
+        known = [(n, get(t)) for n, t in row if t is not None]
+        for n, found in known[1:]:
+            if found != known[0][1]:
+                _disagree(f"{n} has the {what} {show(found)}, {known[0][0]} {show(known[0][1])}; they must agree")
+
+
+def _disagree(text: str) -> NoReturn:
+    raise Failure(lib.ACLNN_ERR_PARAM_INVALID, text)
+
+
+def _members(given: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    for n, value in given:
+        if isinstance(value, tuple):
+            yield from ((f"{n}[{i}]", t) for i, t in enumerate(value))
+        else:
+            yield n, value
 
 
 # C values to Python's. A converter gets what a cffi callback gets and returns None for NULL.

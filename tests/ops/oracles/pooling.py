@@ -53,7 +53,7 @@ def max_back_inputs(k: int) -> Callable[[Draw], list[Any]]:
         x = image(d, k)
         how = geometry(d, k, True)
         y, index = max_pool(k)(torch.from_numpy(x.astype(np.float32)), *how)
-        return [grads(d, y.shape, x.dtype), x, index.numpy().astype(d.choice([np.int32, np.int64])), *how]
+        return [grads(d, y.shape, x.dtype), x, index.numpy().astype(d.dtype("s32 s64", 2)), *how]
 
     return draw
 
@@ -144,7 +144,8 @@ def adaptive_back_inputs(k: int, what: str) -> Callable[[Draw], list[Any]]:
         dy = grads(d, (*x.shape[:-k], *counts), x.dtype)
         if what == "avg":
             return [dy, x]
-        return [dy, x, adaptive(k, what)(torch.from_numpy(x.astype(np.float32)), counts)[1].numpy()]
+        index = adaptive(k, what)(torch.from_numpy(x.astype(np.float32)), counts)[1].numpy()
+        return [dy, x, index.astype(d.dtype("s64 s32", 2))]
 
     return draw
 
