@@ -78,6 +78,8 @@ def gemv(a: Tensor, x: Tensor, y: Tensor, alpha: Any = 1, beta: Any = 0, *, tran
          stream: Optional[Stream] = None, compile: bool = True) -> None:
     """Queues ``y = alpha * op(a) @ x + beta * y`` (aclblasGemvEx); `a` is (m, n), or (n, m) where it is transposed."""
     m, n = _two(a, "a", transpose)
+    for what, vector in (("x", x), ("y", y)):
+        _tensor(vector, what)
     if x.size != n or y.size != m:
         raise ValueError(f"({m}, {n}) @ {x.shape} does not fit a result of shape {y.shape}")
     factors = [_factor(f, y.dtype) for f in (alpha, beta)]
@@ -118,12 +120,16 @@ def gemv_handle(m: int, n: int, dtype_a: DTypeLike, dtype_x: DTypeLike, dtype_y:
 
 def _two(tensor: Tensor, what: str, transposed: bool = False) -> tuple[int, int]:
     """Rows and columns of a matrix as it is taken."""
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"{what} is a Tensor, not a {type(tensor).__name__}")
+    _tensor(tensor, what)
     if len(tensor.shape) != 2:
         raise ValueError(f"{what} is a matrix, not of shape {tensor.shape}")
     rows, columns = tensor.shape
     return (columns, rows) if transposed else (rows, columns)
+
+
+def _tensor(tensor: Any, what: str) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{what} is a Tensor, not a {type(tensor).__name__}")
 
 
 def _factor(value: Any, dtype: Any) -> Tensor:

@@ -6,8 +6,9 @@ from typing import Any
 
 from . import errors
 from .capi import ffi, lib
-from .memory import _operand
+from .memory import DeviceBuffer, _operand
 from .resource import Resource
+from .tensor import Tensor
 from .tensor_desc import TensorDesc
 
 
@@ -57,6 +58,18 @@ class DataBuffer(Resource):
 
     def _describe(self) -> str:
         return f"{self.nbytes} bytes at {self.address:#x}"
+
+
+def on_device(memory: Any, what: str) -> Any:
+    """Memory of the device as it is, another library's tensor on an NPU as a Tensor; None and a constant's description
+    stand for no memory. Raises TypeError for host memory, which the message calls `what`.
+    """
+    if memory is None or isinstance(memory, (Tensor, DeviceBuffer, TensorDesc)):
+        return memory
+    if hasattr(memory, "data_ptr"):
+        return Tensor.from_data_ptr(memory)
+    raise TypeError(f"{what} is a {type(memory).__name__}, but the operator works on device memory: give a Tensor "
+                    "(Tensor.from_numpy(array)) or a DeviceBuffer")
 
 
 def locate(memory: Any) -> tuple[Any, int, Any]:

@@ -9,7 +9,7 @@ from . import errors
 from .c_string import c_string
 from .capi import MissingSymbolError, ffi, lib
 from .context import Context, flight_on
-from .data_buffer import DataBuffer
+from .data_buffer import DataBuffer, on_device
 from .dtypes import to_numpy
 from .op_attr import OpAttr
 from .resource import Flight, Resource
@@ -130,27 +130,29 @@ class OpHandle(Resource):
         Inputs and outputs are dense Tensors or DeviceBuffers, in the order of the descriptions; None for an optional
         input that is not used, and for a constant. They are kept until the stream is synchronised.
 
-        Raises TypeError or ValueError for a Tensor of another dtype or shape than its description has, AclError for a
-        number of inputs (100021) or outputs (100022) other than the handle's, and RuntimeError when another thread's
-        operators are still in flight on this stream: CANN does not allow two threads to launch operators on one stream,
-        nor on the default stream.
+        Raises TypeError for host memory, TypeError or ValueError for a Tensor of another dtype or shape than its
+        description has, AclError for a number of inputs (100021) or outputs (100022) other than the handle's, and
+        RuntimeError when another thread's operators are still in flight on this stream: CANN does not allow two threads
+        to launch operators on one stream, nor on the default stream.
         """
+        if isinstance(inputs, Resource) or isinstance(outputs, Resource):
+            raise TypeError("inputs and outputs are sequences, even of one tensor: [x]")
         flight = flight_on(stream, self)
         handle = self.handle
         with self._lock:
             first, second = self._buffers
             if len(inputs) == len(first) and len(outputs) == len(second):
-                for buffers, given, expected, output in zip(self._buffers, (inputs, outputs), self._expected,
-                                                            (False, True)):
-                    for buffer, memory, fitting in zip(buffers, given, expected):
+                for buffers, given, expected, what in zip(self._buffers, (inputs, outputs), self._expected,
+                                                          ("input", "output")):
+                    for i, (buffer, memory, fitting) in enumerate(zip(buffers, given, expected)):
                         if memory is buffer._memory and type(memory) is Tensor:
                             memory.handle_check()
                         else:
-                            _check(memory, *fitting, output)
-                            buffer.update(memory)
+                            buffer.update(_fitting(memory, *fitting, f"{what} {i} of {self.type}"))
                 sources, targets = self._arrays
             else:  # the driver refuses that
-                extra = [[DataBuffer(m) for m in group] for group in (inputs, outputs)]
+                extra = [[DataBuffer(on_device(m, f"memory of {self.type}")) for m in group]
+                         for group in (inputs, outputs)]
                 sources, targets = (ffi.new("aclDataBuffer *[]", [b.handle for b in group]) for group in extra)
             use = enter(flight)
             try:
@@ -183,18 +185,19 @@ class OpHandle(Resource):
                f"{', '.join(str(d.shape) for d in self.outputs)}"
 
 
-def _check(memory: Any, acl_dtype: int, shape: Optional[tuple[int, ...]], output: bool) -> None:
-    """Refuses what C would take without looking: a tensor that is not as described, no memory for an output."""
-    if acl_dtype == lib.ACL_DT_UNDEFINED:
-        return
-    if memory is None and output:
-        raise TypeError("an output is None: every output needs memory")
-    if not isinstance(memory, Tensor):
-        return
+def _fitting(memory: Any, acl_dtype: int, shape: Optional[tuple[int, ...]], what: str) -> Any:
+    """Memory for a tensor. Refuses what C would take without looking: host memory, a tensor that is not as described,
+    no memory for an output."""
+    memory = on_device(memory, what)
+    if memory is None and what.startswith("output") and acl_dtype != lib.ACL_DT_UNDEFINED:
+        raise TypeError(f"{what} is None: every output needs memory")
+    if acl_dtype == lib.ACL_DT_UNDEFINED or not isinstance(memory, Tensor):
+        return memory
     if memory.acl_dtype != acl_dtype:
-        raise TypeError(f"{memory!r} is given where the handle was made for {to_numpy(acl_dtype)}")
+        raise TypeError(f"{what}: {memory!r} is given where the handle was made for {to_numpy(acl_dtype)}")
     if shape and memory.shape != shape:  # a scalar may be the first element of anything
-        raise ValueError(f"{memory!r} is given where the handle was made for the shape {shape}")
+        raise ValueError(f"{what}: {memory!r} is given where the handle was made for the shape {shape}")
+    return memory
 
 
 # Launching from threads

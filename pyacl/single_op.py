@@ -12,7 +12,7 @@ from .c_string import c_string
 from .capi import MissingSymbolError, ffi, lib
 from .compile_options import compile_options
 from .context import flight_on
-from .data_buffer import DataBuffer
+from .data_buffer import DataBuffer, on_device
 from .op_handle import Arguments, Attributes, enter
 from .resource import Resource
 from .stream import Stream
@@ -45,8 +45,9 @@ def op(type: str, inputs: Sequence[Any], outputs: Sequence[Any], attrs: Attribut
     if len(inputs) != len(arguments.inputs) or len(outputs) != len(arguments.outputs):
         raise ValueError(f"{len(inputs)} inputs and {len(outputs)} outputs, but descriptions of "
                          f"{len(arguments.inputs)} and {len(arguments.outputs)}")
-    sources = [DataBuffer(_dense(m)) for m in inputs]
-    targets = [DataBuffer(m) for m in outputs]
+    sources, targets = (
+        [DataBuffer(_placed(m, desc, f"{what} {i} of {type}")) for i, (m, desc) in enumerate(zip(given, descs))]
+        for what, given, descs in (("input", inputs, arguments.inputs), ("output", outputs, arguments.outputs)))
     flight = flight_on(stream)
     call = (arguments.name, len(sources), arguments.input_array,
             ffi.new("aclDataBuffer *[]", [b.handle for b in sources]), len(targets), arguments.output_array,
@@ -72,7 +73,10 @@ def op(type: str, inputs: Sequence[Any], outputs: Sequence[Any], attrs: Attribut
     return tuple(_exact(m, old, d) for m, old, d in zip(outputs, before, arguments.outputs))
 
 
-def _dense(memory: Any) -> Any:
+def _placed(memory: Any, desc: TensorDesc, what: str) -> Any:
+    """Memory where its description says that it is. Refuses host memory that is not described as such."""
+    if desc.placement == "device":
+        return on_device(memory, what)
     return np.ascontiguousarray(memory) if isinstance(memory, np.ndarray) else memory
 
 
@@ -117,6 +121,9 @@ def infer_shape(type: str, inputs: Sequence[Any], outputs: int, attrs: Attribute
 
 def cast(source: Tensor, target: Tensor, *, stream: Optional[Stream] = None, compile: bool = True) -> None:
     """Queues the cast of a dense tensor to the dtype of another of its shape (aclopCast); ValueError for another."""
+    for tensor in (source, target):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"a cast is from a Tensor to a Tensor, not {tensor!r}")
     if source.shape != target.shape:
         raise ValueError(f"a tensor of shape {source.shape} cannot be cast into one of {target.shape}")
     described = Arguments("Cast", [source], [target], {"dst_type": target.acl_dtype})

@@ -36,7 +36,7 @@ class TensorDesc(Resource):
     aclCreateTensorDesc and aclSetTensor*. Raises ValueError for a shape, format or placement that does not exist.
     """
 
-    __slots__ = ("acl_dtype", "stored", "_kept")
+    __slots__ = ("acl_dtype", "stored", "placement", "_kept")
 
     _warns = False
 
@@ -62,6 +62,7 @@ class TensorDesc(Resource):
             self._set("aclSetTensorShape", len(stored), stored)
         if placement != "device":
             self._set("aclSetTensorPlaceMent", PLACEMENTS[placement])
+            self.placement = placement
         if const is not None:
             self._constant(const, dims)
         if name:
@@ -75,6 +76,7 @@ class TensorDesc(Resource):
             raise errors.error(lib.ACL_ERROR_INVALID_PARAM, "aclCreateTensorDesc")
         self.acl_dtype = dtype
         self.stored = False  # whether the memory has another layout than the original one
+        self.placement = "device"
         self._kept: Any = None
         self._own(handle)
 
@@ -100,17 +102,24 @@ class TensorDesc(Resource):
 
     def _ranges(self, function: str, ranges: Range, count: Optional[int] = None) -> None:
         pairs = [list(pair) for pair in ranges]
-        if any(len(pair) != 2 for pair in pairs):
+        if any(len(pair) != 2 or -1 < pair[1] < pair[0] for pair in pairs):
             raise ValueError(f"a range is (smallest, largest): {pairs}")
-        if count is not None and (len(pairs) != count or any(low < 0 or -1 < high < low for low, high in pairs)):
+        if count is not None and (len(pairs) != count or any(low < 0 for low, _ in pairs)):
             raise ValueError(f"{count} dimensions need as many ranges (smallest, largest), and largest -1 is without "
                              f"bound: {pairs}")
         self._set(function, len(pairs), ffi.new("int64_t[][2]", pairs))
 
     def _constant(self, const: Any, dims: Sequence[int]) -> None:
-        array = np.ascontiguousarray(const, dtypes.to_numpy(self.acl_dtype))
+        given, wanted = np.asarray(const), dtypes.to_numpy(self.acl_dtype)
+        with np.errstate(invalid="ignore"):
+            array = np.ascontiguousarray(given, wanted)
+        if wanted.kind in "iub" and not np.array_equal(array, given):
+            raise ValueError(f"the constant {const!r} is not one of {wanted}")
         if array.shape != tuple(dims) and -1 not in dims:
-            array = np.ascontiguousarray(np.broadcast_to(array, dims))
+            try:
+                array = np.ascontiguousarray(np.broadcast_to(array, dims))
+            except ValueError:
+                raise ValueError(f"a constant of shape {array.shape} for a description of {tuple(dims)}") from None
         raw = dtypes.pack(array) if dtypes.packed(array.dtype) else array.reshape(-1).view(np.uint8)
         self._kept = ffi.from_buffer(raw)  # CANN may keep the pointer only
         self._set("aclSetTensorConst", self._kept, raw.nbytes)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import pyacl
-from pyacl import DeviceBuffer, OpAttr, OpHandle, Stream, Tensor, TensorDesc, lib
+from pyacl import DataBuffer, DeviceBuffer, OpAttr, OpHandle, Stream, Tensor, TensorDesc, lib
 from pyacl.capi import ffi
 
 NULL = ffi.NULL
@@ -352,13 +352,60 @@ def test_a_closed_tensor_is_refused(add: OpHandle, stream: Stream) -> None:
         add.launch([x, y], [out], stream)
 
 
-def test_host_memory_for_a_device_input_fails_the_task(add: OpHandle) -> None:
+def test_host_memory_is_refused_at_the_launch(add: OpHandle, stream: Stream) -> None:
+    """Where CANN would find out when the task runs."""
     x, out = tensors(X, X)
-    stream = Stream()
-    add.launch([x, X], [out], stream)
+    with pyacl.HostBuffer(X.nbytes) as buffer:
+        for host in (X, X.tolist(), X.tobytes(), buffer, 5):
+            with pytest.raises(TypeError, match=r"input 1 of Add is a \w+, but .*Tensor.from_numpy"):
+                add.launch([x, host], [out], stream)
+            with pytest.raises(TypeError, match="output 0 of Add"):
+                add.launch([x, x], [host], stream)
+    for wrong in ((x, [out]), ([x, x], out)):
+        with pytest.raises(TypeError, match="sequences"):
+            add.launch(*wrong, stream)
+    add.execute([x, x], [out], stream)
+    np.testing.assert_array_equal(out.numpy(), X + X)
+
+
+def test_tensors_of_other_libraries(add: OpHandle, stream: Stream) -> None:
+    class Foreign:
+        shape, dtype = X.shape, "torch.float32"
+
+        def __init__(self, memory: Tensor) -> None:
+            self.memory = memory
+
+        def data_ptr(self) -> int:
+            return self.memory.address
+
+    x, y, out = tensors(X, 2 * X, X)
+    add.execute([Foreign(x), y], [Foreign(out)], stream)
+    np.testing.assert_array_equal(out.numpy(), 3 * X)
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ValueError, match="not on an NPU"):
+        add.launch([torch.ones(3, 4), y], [out], stream)
+
+
+def test_host_memory_by_another_way_fails_the_task(add: OpHandle, stream: Stream) -> None:
+    x, out = tensors(X, X)
+    source, target = DataBuffer(x), DataBuffer(out)
+    inputs = ffi.new("aclDataBuffer *[]", [source.handle, lib.aclCreateDataBuffer(ffi.from_buffer(X), X.nbytes)])
+    outputs = ffi.new("aclDataBuffer *[]", [target.handle])
+    assert lib.aclopExecWithHandle(add.handle, 2, inputs, 1, outputs, stream.handle) == 0
     with pytest.raises(pyacl.AclError):
         stream.synchronize()
-    stream.close()
+    lib.aclDestroyDataBuffer(inputs[1])
+
+
+@pytest.mark.parametrize("wrong", ["Add\0x", ""])
+def test_names_of_types_are_whole(wrong: str) -> None:
+    desc = TensorDesc((3, 4), np.float32)
+    with pytest.raises(ValueError, match="an operator's type is"):
+        OpHandle(wrong, [desc, desc], [desc])
+    with pytest.raises(TypeError, match="an operator's type is a str"):
+        OpHandle(None, [desc, desc], [desc])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="attributes are a dict"):
+        OpHandle("Adds", [desc], [desc], [("value", 1.0)])  # type: ignore[arg-type]
 
 
 def test_arguments_in_c(add: OpHandle, stream: Stream) -> None:

@@ -150,6 +150,28 @@ def test_data_buffer_in_c() -> None:
     lib.aclGetRecentErrMsg()
 
 
+def test_constants_are_not_changed_to_fit() -> None:
+    for const in ([1.5, 2], [float("nan"), 1], [1 << 40, 1], np.uint32([1 << 31, 0])):
+        with pytest.raises(ValueError, match="is not one of int32"):
+            TensorDesc((2,), np.int32, const=const)
+    TensorDesc((2,), np.int32, const=[1.0, 2.0])
+    TensorDesc((2,), np.float16, const=[0.1, 2])
+    with pytest.raises(ValueError, match=r"a constant of shape \(2,\) for a description of \(3,\)"):
+        TensorDesc((3,), np.float32, const=[1, 2])
+
+
+def test_texts_of_descriptions_are_whole() -> None:
+    for wrong in ({"name": "a\0b"}, {"dynamic_input": "a\0b"}):
+        with pytest.raises(ValueError, match="NUL"):
+            TensorDesc((1,), np.float32, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="smallest, largest"):
+        TensorDesc((1,), np.int32, value_range=[(5, 1)])
+    with pytest.raises(ValueError, match="NUL"):
+        single_op.compile_options["op_debug_level"] = "0\0x"
+    with pytest.raises(ValueError, match="NUL"):
+        single_op.set_model_dir("/nowhere\0x")
+
+
 # Attributes
 
 def test_attributes_of_every_kind() -> None:
@@ -174,6 +196,18 @@ def test_attributes_of_every_kind() -> None:
 def test_what_is_no_attribute(wrong: Any) -> None:
     with pytest.raises(TypeError, match="'x'"):
         OpAttr({"x": wrong})
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [
+    ("x", 1e39, "float"), ("x", [0.5, -1e300], "float"), ("x", np.array([1e300]), "float"), ("x", 1 << 63, "64 bits"),
+    ("x", [1, 1 << 63], "64 bits"), ("x", [[1 << 63]], "64 bits"), ("x", np.array([1 << 63], np.uint64), "64 bits"),
+    ("x", "a\0b", "NUL"), ("x", ["a", "b\0"], "NUL"), ("x\0y", 1, "NUL"), ("", 1, "name is empty")])
+def test_attributes_that_c_would_change_are_refused(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        OpAttr({name: value})
+    with pytest.raises(TypeError, match="an attribute's name is a str, not 5"):
+        OpAttr({5: value})  # type: ignore[dict-item]
+    assert OpAttr({"text": "", "infinite": float("inf")})["text"] == ""
 
 
 def test_attributes_in_c() -> None:
@@ -227,6 +261,18 @@ def test_host_data_is_copied_by_the_call(stream: Stream) -> None:
     gate.set()
     stream.synchronize()
     np.testing.assert_array_equal(out.numpy(), X * 2)
+
+
+def test_memory_must_lie_where_its_description_says(stream: Stream) -> None:
+    x, out = Tensor.from_numpy(X), Tensor.empty(X.shape)
+    desc = TensorDesc(X.shape, np.float32)
+    with pytest.raises(TypeError, match="input 1 of Add is a ndarray"):
+        pyacl.op("Add", [x, X], [out], input_descs=[desc, desc], stream=stream)
+    with pytest.raises(TypeError, match="output 0 of Add is a ndarray"):
+        pyacl.op("Add", [x, x], [X.copy()], output_descs=[desc], stream=stream)
+    for cast in ((X, out), (x, X)):
+        with pytest.raises(TypeError, match="from a Tensor to a Tensor"):
+            single_op.cast(*cast, stream=stream)  # type: ignore[arg-type]
 
 
 def test_constant_data_must_be_that_of_the_model(stream: Stream) -> None:
