@@ -6,14 +6,12 @@ outputs whose addresses an executor can refresh.
 
 from __future__ import annotations
 
-import json
 import keyword
 import operator as operators
 import re
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -43,8 +41,7 @@ def kind_of(parameter: Parameter) -> str:
     return {"aclDataType": "dtype", "bool": "bool", "double": "number", "float": "number"}.get(base, "")
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """One operator's parameters, sorted.
 
     `names` are those that Python takes (``from`` is ``from_``). `inputs` and `outputs` are positions of tensors and
@@ -57,9 +54,6 @@ class Plan:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
-    def named(self, position: int) -> str:
-        return self.names[position]
-
     def __str__(self) -> str:
         return str(self.prototype).replace("aclnnStatus ", "")
 
@@ -67,6 +61,8 @@ class Plan:
 @cache
 def _exceptions() -> dict[str, str]:
     """``operator.parameter`` -> role, for the few whose names and const say something else than their pages."""
+    import json
+
     return {place: role for role, places in json.loads((Path(__file__).parent / "roles.json").read_text()).items()
             for place in places.split()}
 

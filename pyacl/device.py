@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import weakref
@@ -62,6 +61,7 @@ def _aclinit(config: Optional[Config]) -> int:
         if not os.path.isfile(path):
             raise FileNotFoundError(f"no configuration file {path}")
         return int(lib.aclInit(os.fsencode(path)))
+    import json
     import tempfile  # 3 ms that few need
 
     file, path = tempfile.mkstemp(suffix=".json", prefix="pyacl")

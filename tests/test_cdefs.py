@@ -29,6 +29,13 @@ def headers() -> Path:
     return unpacked(*HEADERS) / "torch_npu" / "include"
 
 
+def test_no_declaration_is_overlooked() -> None:
+    wanted = {m["name"]: (m["returns"].strip(), m["params"])
+              for concept in cdefs.order() for m in cdefs._FUNCTION.finditer(cdefs.text(concept))}
+    assert len(wanted) > 1500
+    assert cdefs._functions() == wanted
+
+
 @needs_compiler
 def test_every_declaration_agrees_with_the_real_headers(headers: Path) -> None:
     done = run_tool("check_cdefs.py", "--headers", headers)

@@ -6,13 +6,11 @@ This is the only module that knows that there are two.
 
 from __future__ import annotations
 
-import glob
 import os
 import sys
 import threading
 import warnings
-from dataclasses import dataclass, field
-from typing import Any, Callable, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from .library import ForkError
 from .module import ffi, raw
@@ -42,14 +40,13 @@ class EmulatorWarning(UserWarning):
     """Nobody asked for the emulator, but it was taken; the message says why."""
 
 
-@dataclass
-class Backend:
+class Backend(NamedTuple):
     """The implementation in use."""
 
     name: str
     reason: str
-    symbol: Callable[[str], int] = field(repr=False)
-    libraries: list[str] = field(default_factory=list)
+    symbol: Callable[[str], int]
+    libraries: list[str]
     version: Optional[str] = None
 
 
@@ -78,6 +75,8 @@ def _vendor_libraries() -> list[str]:
     folders = [f for f in os.environ.get("ASCEND_CUSTOM_OPP_PATH", "").split(os.pathsep) if f]
     opp = os.environ.get("ASCEND_OPP_PATH")
     if opp:
+        import glob
+
         folders += sorted(glob.glob(os.path.join(opp, "vendors", "*")))
     return [p for f in folders if os.path.exists(p := os.path.join(f, "op_api", "lib", "libcust_opapi.so"))]
 

@@ -60,6 +60,8 @@ class Library:
             return (_hot or raw).launch if compiled else _launch
         if name.startswith("_"):
             raise AttributeError(name)
+        if name.isupper() and hasattr(raw, name):  # a constant: no need to read the declarations
+            return getattr(raw, name)
         prototype = cdefs.callable_prototype(name)
         if prototype is None:
             try:
