@@ -398,6 +398,17 @@ def test_a_queue_whose_filler_waits_with_the_gil_held(exported: Path, tmp_path: 
     assert done.stdout == "0 0 135\n0 True True\n0\n", done.stderr
 
 
+def test_a_queue_that_can_hang_is_not_used(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for wanted, set_ in (("", "0"), ("0", "0"), ("1", "1"), ("2", "1")):
+        monkeypatch.setenv("TASK_QUEUE_ENABLE", wanted)
+        assert settings(exported)["TASK_QUEUE_ENABLE"] == set_
+    text = "import ctypes; print(ctypes.CDLL('libascendcl.so').aclInit(None))"
+    for mode, warned in (("1", False), ("2", True)):
+        done = run(exported, sys.executable, "-c", text, TASK_QUEUE_ENABLE=mode)
+        assert done.stdout == "0\n"
+        assert ("TASK_QUEUE_ENABLE=2 can hang" in done.stderr) == warned
+
+
 def test_an_exception_on_its_way_survives_calls(exported: Path, tmp_path: Path) -> None:
     # Objects of C extensions that an exception takes down call while the exception is set.
     (tmp_path / "dying.c").write_text("""

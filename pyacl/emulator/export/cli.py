@@ -13,14 +13,15 @@ def settings(folder: Path) -> dict[str, str]:
     """The environment variables with which a program finds the libraries in `folder`."""
     libraries = str(folder / "lib64")
     others = os.environ.get("LD_LIBRARY_PATH", "")
+    queue = os.environ.get("TASK_QUEUE_ENABLE", "")
     return {
         "LD_LIBRARY_PATH": f"{libraries}:{others}" if others else libraries,
         "PYACL_LIBRARY_PATH": libraries,
         "PYACL_BACKEND": "native",
         "ASCEND_HOME_PATH": str(folder),
         "ASCEND_OPP_PATH": str(folder / "opp"),
-        # torch_npu's queue thread would wait for the GIL that its caller holds.
-        "TASK_QUEUE_ENABLE": os.environ.get("TASK_QUEUE_ENABLE", "0"),
+        # torch_npu's queue thread would wait for the GIL that its caller holds; `deferred.c` cures that for mode 1.
+        "TASK_QUEUE_ENABLE": {"": "0", "2": "1"}.get(queue, queue),
     }
 
 

@@ -85,6 +85,8 @@ static int start(const char *name) {
         if (found && py.Py_IsInitialized()) {
             const char *queue = getenv("TASK_QUEUE_ENABLE");
             queueing = queue && *queue && strcmp(queue, "0") != 0;
+            if (queueing && strcmp(queue, "1") != 0)
+                fprintf(stderr, "pyacl emulator: TASK_QUEUE_ENABLE=%s can hang here: set 1 or 0\n", queue);
         } else if (found) {
             if (!complete()) {
                 explain(name, "the Python that built this library, " PROGRAM ", is gone or hidden by PYTHONHOME");
