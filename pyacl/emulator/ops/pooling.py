@@ -400,6 +400,44 @@ def ge_windows(x: Any, kernel: Ints, stride: Ints, pads: Any, ceil: Any) -> Wind
                         ceil is not None and bool(ceil), half=False)
 
 
+def volume(x: Any, kernel: Ints, stride: Ints, mode: str, pads: Optional[Ints], dilation: Optional[Ints], ceil: int,
+           layout: Optional[str]) -> tuple[Windows, int]:
+    """The windows of MaxPool3D, and where x has its channels."""
+    channels = {"NCDHW": 1, "NDHWC": 4, None: 4}.get(layout, 0)
+    if x.ndim != 5 or not channels or mode not in ("VALID", "SAME", "CALCULATED") or mode == "CALCULATED" and (
+            pads is not None and (len(pads) != 6 or min(pads) < 0)):
+        reject(f"x {list(x.shape)} must have 5 dimensions, dataFormat {layout} be NCDHW or NDHWC, padding {mode} "
+               f"VALID, SAME or CALCULATED, pads {pads} have 6 numbers, none below 0")
+    first = 2 if channels == 1 else 1
+    size = tuple(x.shape[first:first + 3])
+
+    def numbers(what: str, values: Ints) -> Ints:
+        if len(values) not in (1, 3, 5) or min(values) < 1 or len(values) == 5 and values[0] * values[channels] > 1:
+            reject(f"{what} {list(values)} must have 1, 3 or 5 numbers above 0, those of N and C 1")
+        return values[first:first + 3] if len(values) == 5 else tuple(values) * (3 // len(values))
+
+    kernel, stride, dilation = (numbers(*v) for v in (("ksize", kernel), ("strides", stride),
+                                                      ("dilation", dilation or (1,))))
+    around: Any = ((0, 0),) * 3
+    if mode == "SAME":
+        short = [max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
+                 for n, k, s, d in zip(size, kernel, stride, dilation)]
+        around = tuple((n // 2, n - n // 2) for n in short)
+    elif mode == "CALCULATED" and pads:
+        around = tuple(zip(pads[::2], pads[1::2]))
+    return Windows(size, kernel, stride, around, dilation, mode == "CALCULATED" and bool(ceil)), channels
+
+
+def max_pool_volume(x: Any, *geometry: Any) -> Any:
+    windows, channels = volume(x, *geometry)
+    return np.moveaxis(max_pool(np.moveaxis(x, channels, 1), windows), 1, channels)
+
+
+def volume_shape(x: Any, *geometry: Any) -> Any:
+    windows, channels = volume(x, *geometry)
+    return (x.shape[0], x.shape[1], *windows.counts) if channels == 1 else (x.shape[0], *windows.counts, x.shape[4])
+
+
 def global_shape(x: Any) -> Any:
     if x.ndim < 4:
         reject(f"self has {x.ndim} dimensions; it takes 4 to 8")
@@ -422,6 +460,8 @@ define("MaxPool", lambda x, *geometry: max_pool(x, onnx_windows(x, *geometry)), 
        result=rules.first, exact=True, oracle="torch.nn.functional.max_pool2d")
 define("MaxPoolV3", lambda x, *geometry: max_pool(x, ge_windows(x, *geometry)), shape=counted(ge_windows),
        result=rules.first, exact=True, optional="pads ceilMode", oracle="torch.nn.functional.max_pool2d")
+define("MaxPool3D", max_pool_volume, shape=volume_shape, result=rules.first, exact=True, workspace=WORKSPACE,
+       oracle="torch.nn.functional.max_pool3d")
 define_avg(2)
 define_avg(3)
 for _k in (2, 3):

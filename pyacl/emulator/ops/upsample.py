@@ -10,6 +10,7 @@ from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
+from ...capi import lib
 from . import rules
 from .conv import channels_first
 from .pooling import put_add
@@ -155,6 +156,25 @@ def define_pair(name: str, back: str, k: int, make: Callable[..., Taps], oracle:
         define(name, forward, shape=shape, result=rules.first, exact=True, workspace=WORKSPACE, oracle=oracle)
     if back:
         define(back, backward, shape=back_shape, result=rules.first, workspace=WORKSPACE, oracle=f"{oracle}, backward")
+
+
+def resize(x: Any, scales: Any, mode: str, outs: Any) -> Any:
+    """Rows and columns, wherever the format has them; `scales` said the sizes, which count."""
+    first = 1 if outs[0].format == lib.ACL_FORMAT_NHWC else 2
+    for axis in (first, first + 1):
+        make = nearest if mode == "nearest" else linear
+        x = gather(x, make(x.shape[axis], outs[0].shape[axis], 0, False, _type(x)), axis)
+    return x
+
+
+def resize_shape(x: Any, scales: Any, mode: str) -> Any:
+    if mode not in ("nearest", "bilinear") or x.ndim != 4 or 0 in x.shape or len(scales) != 4 or min(scales) <= 0:
+        reject(f'mode "{mode}" must be "nearest" or "bilinear", self {list(x.shape)} have 4 dimensions, none of size '
+               f"0, scales {list(scales)} be 4 numbers above 0")
+    fixed = (0, 3) if getattr(x, "format", None) == lib.ACL_FORMAT_NHWC else (0, 1)
+    if any(scales[a] != 1 for a in fixed):
+        reject(f"scales {list(scales)} must be 1 for N and C")
+    return tuple(int(np.floor(np.float32(n) * np.float32(s))) for n, s in zip(x.shape, scales))
 
 
 # ---- grids
@@ -317,5 +337,7 @@ for _k in (2, 3):
            oracle="torch.nn.functional.grid_sample")
     define(f"GridSampler{_k}DBackward", grid_backward, shape=grid_back_shape(_k), result=rules.first,
            workspace=WORKSPACE, optional="inputGrad gridGrad", oracle="torch.nn.functional.grid_sample, backward")
+define("Resize", resize, shape=resize_shape, result=rules.first, exact=True, workspace=WORKSPACE,
+       oracle="torch.nn.functional.interpolate, nearest or bilinear")
 define("AffineGrid", affine_grid, shape=affine_shape, result=rules.first, dtypes={"out": _THREE},
        oracle="torch.nn.functional.affine_grid")

@@ -207,7 +207,46 @@ def pools(d: Draw) -> list[Any]:
     return [d.array(d.shape(4, 6, 3), d.dtype("f32 f16 f64"))]
 
 
+def volume_inputs(d: Draw) -> list[Any]:
+    layout, mode, size = d.choice(["NCDHW", "NDHWC", None]), d.choice(["VALID", "SAME", "CALCULATED"]), d.integer(5, 7)
+    n, c = d.integer(1, 2), d.integer(1, 2)
+    x = d.array((n, c, size, size, size) if layout == "NCDHW" else (n, size, size, size, c), d.dtype("f32 f16 bf16"))
+
+    def numbers(high: int, count: int) -> tuple[int, ...]:
+        own = tuple(d.integer(1, high) for _ in range(1 if count == 1 else 3))
+        return own if count < 5 else (1, 1, *own) if layout == "NCDHW" else (1, *own, 1)
+
+    kernel = numbers(3, d.choice([1, 3, 5]))
+    pads = None if d.flag() else tuple(d.integer(0, 1) for _ in range(6))
+    return [x, kernel, numbers(2, len(kernel)), mode, pads, None if d.flag() else numbers(2, d.choice([1, 3, 5])),
+            d.integer(0, 1), layout]
+
+
+def volume(x: Any, kernel: Any, stride: Any, mode: str, pads: Any, dilation: Any, ceil: int, layout: Any) -> Any:
+    """Padded by hand, without ceil where the sizes are known, so that PyTorch sees plain windows."""
+    x = x if layout == "NCDHW" else x.movedim(-1, 1)
+    spatial = slice(2, 5) if layout == "NCDHW" else slice(1, 4)
+    kernel, stride, dilation = (list(v[spatial]) if len(v) == 5 else list(v) * (3 // len(v))
+                                for v in (kernel, stride, dilation or (1,)))
+    around = [0] * 6
+    if mode == "SAME":
+        for a, n in enumerate(x.shape[2:]):
+            total = max((-(-n // stride[a]) - 1) * stride[a] + dilation[a] * (kernel[a] - 1) + 1 - n, 0)
+            around[2 * a:2 * a + 2] = [total // 2, total - total // 2]
+    elif mode == "CALCULATED" and pads:
+        around = list(pads)
+    ends = [around[4:6], around[2:4], around[:2]]
+    x = functional.pad(x, [v for pair in ends for v in pair], value=-np.inf)
+    found = functional.max_pool3d(x, kernel, stride, 0, dilation, mode == "CALCULATED" and bool(ceil))
+    if mode == "CALCULATED" and ceil:  # windows that begin in the padding behind the input do not count
+        whole = [n - b for n, b in zip(x.shape[2:], around[1::2])]
+        counts = [min(m, -(-n // s)) for m, n, s in zip(found.shape[2:], whole, stride)]
+        found = found[:, :, :counts[0], :counts[1], :counts[2]]
+    return found if layout == "NCDHW" else found.movedim(1, -1)
+
+
 ORACLES = {
+    "MaxPool3D": Oracle(volume, volume_inputs, exact=True, cases=24),
     "MaxPool2dWithMask": Oracle(masked, mask_inputs),
     "MaxPool2dWithMaskBackward": Oracle(lambda dy, x, mask, *how: max_back(2)(dy, x, None, *how), mask_back_inputs),
     "MaxPool": Oracle(onnx_pool, onnx_inputs), "MaxPoolV3": Oracle(ge_pool, ge_inputs),

@@ -91,7 +91,18 @@ def affine_inputs(d: Draw) -> list[Any]:
     return [d.array((n, k, k + 1), d.dtype("f32 f16 bf16")), (n, 2, *(d.integer(2, 4) for _ in range(k))), d.flag()]
 
 
+def resize_inputs(d: Draw) -> list[Any]:
+    x = d.array((d.integer(1, 2), d.integer(1, 2), d.integer(2, 7), d.integer(2, 7)), d.dtype("f32 f16 bf16"))
+    return [x, (1.0, 1.0, d.choice([0.5, 1.0, 1.5, 2.0]), d.choice([0.5, 1.0, 1.5, 2.5])),
+            d.choice(["nearest", "bilinear"])]
+
+
+def resize(x: Any, scales: Any, mode: str) -> Any:
+    return functional.interpolate(x, size=[int(n * s) for n, s in zip(x.shape[2:], scales[2:])], mode=mode)
+
+
 ORACLES = {
+    "Resize": Oracle(resize, resize_inputs, atol=1e-5, cases=10),
     "AffineGrid": Oracle(functional.affine_grid, affine_inputs, atol=1e-5),
     "GridSampler2D": Oracle(grid_sample, grid_inputs(2), rtol=1e-4, atol=1e-4, cases=16),
     "GridSampler3D": Oracle(grid_sample, grid_inputs(3), rtol=1e-4, atol=1e-4, cases=10),
