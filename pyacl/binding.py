@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Iterable, Mapping, Optional, Sequence, Union
 
 import numpy as np
@@ -403,6 +404,11 @@ class CallBinding(Binding):
 
     def _uses(self) -> Iterable[Resource]:
         return [used for used in super()._uses() if used is not None]
+
+    def close(self) -> None:
+        model = self.model
+        with nullcontext() if model is None else model._lock:  # another thread may be calling the model
+            super().close()
 
 
 class _Own:

@@ -315,15 +315,17 @@ class Model(Resource):
         return (k for k in self._kept if isinstance(k, Resource))
 
     def close(self) -> None:
-        """Waits for executions, then unloads it (aclmdlUnload); a second time does nothing."""
-        if not self.closed:
-            for binding in self._calls.values():
-                binding.close()
-            self._calls.clear()
-            self.desc.close()
-            if self._config is not None:
-                self._config.close()
-        super().close()
+        """Waits for executions, also of threads that hold its lock, then unloads it (aclmdlUnload); a second time does
+        nothing."""
+        with self._lock:
+            if not self.closed:
+                for binding in self._calls.values():
+                    binding.close()
+                self._calls.clear()
+                self.desc.close()
+                if self._config is not None:
+                    self._config.close()
+            super().close()
 
     def _release(self) -> None:
         with switched(self._parent):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
+import weakref
 from collections import deque
 from concurrent.futures import Future
 from typing import Any, Iterable, Iterator, Optional, Sequence
@@ -13,6 +15,7 @@ from .model import Model
 from .model_desc import Path
 
 _STOP = None
+_open: weakref.WeakSet[ModelPool] = weakref.WeakSet()
 
 
 class ModelPool:
@@ -34,6 +37,7 @@ class ModelPool:
         places = [d for d in devices for _ in range(copies)]
         self._threads = [threading.Thread(target=self._serve, args=(path, place, future), daemon=True,
                                           name=f"pyacl-model-{place}") for place, future in zip(places, ready)]
+        _open.add(self)
         for thread in self._threads:
             thread.start()
         failures = [f.exception() for f in ready]  # waits until every copy is loaded
@@ -117,6 +121,7 @@ class ModelPool:
                     self._waiting.put(_STOP)
         for thread in self._threads:
             thread.join()
+        _open.discard(self)
 
     def __enter__(self) -> ModelPool:
         return self
@@ -126,3 +131,17 @@ class ModelPool:
 
     def __repr__(self) -> str:
         return f"<pyacl.ModelPool of {len(self)}{' closed' if self._closed else ''}>"
+
+
+@atexit.register
+def _close_forgotten() -> None:
+    """Python ends daemon threads wherever they are, which inside C++ ends the process in an error. Nobody will ask for
+    what is still queued."""
+    for pool in list(_open):
+        try:
+            while True:
+                task = pool._waiting.get_nowait()
+                if task is not _STOP:
+                    task[0].cancel()
+        except queue.Empty:
+            pool.close()

@@ -6,7 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -410,6 +413,47 @@ def test_pool_that_cannot_load(tmp_path: Path) -> None:
         ModelPool(tmp_path / "none.om", copies=2)
     with pytest.raises(ValueError, match="at least one"):
         ModelPool(tmp_path / "none.om", copies=0)
+
+
+def test_closing_a_model_waits_for_calls_of_other_threads() -> None:
+    begun, ended, closing = threading.Event(), threading.Event(), threading.Event()
+
+    @pyacl.emulator.model("slow.om", inputs={"x": ((1,), "float32")}, outputs={"y": ((1,), "float32")})
+    def slow(x: np.ndarray) -> np.ndarray:
+        begun.set()
+        assert closing.wait(30)
+        time.sleep(0.05)  # for a close that does not wait to get through
+        ended.set()
+        return x + 1
+
+    def close() -> None:
+        closing.set()
+        model.close()
+        assert ended.is_set()
+
+    model = Model.from_file("slow.om")
+    with ThreadPoolExecutor(2) as threads:
+        called = threads.submit(model, np.ones(1, np.float32))
+        assert begun.wait(30)
+        threads.submit(close).result()
+        assert called.result()[0].tolist() == [2]
+    with pytest.raises(pyacl.ClosedError):
+        model(np.ones(1, np.float32))
+
+
+def test_a_pool_that_is_never_closed_ends_its_threads(om: Path) -> None:
+    """Python would end them inside onnxruntime, which ends the process in an error."""
+    done = _python(f"""
+import atexit, threading
+atexit.register(lambda: print([t.name for t in threading.enumerate() if t.name.startswith("pyacl-model")]))
+import numpy as np, pyacl
+pool = pyacl.ModelPool({str(om)!r}, copies=2)
+first = pool.submit(np.zeros((40, 64), np.float32))
+later = [pool.submit(np.zeros((40, 64), np.float32)) for _ in range(4)]
+atexit.register(lambda: print(first.result()[0].shape))
+""")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "(40, 8)\n[]\n"
 
 
 # The C functions, misused.
