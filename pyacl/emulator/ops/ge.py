@@ -28,7 +28,7 @@ import numpy as np
 
 from ...capi import ffi, lib
 from .. import handles
-from ..failure import Failure
+from ..failure import Failure, not_emulated
 from . import registry
 from .executor import Plan
 from .registry import Operator
@@ -74,6 +74,9 @@ class GeOperator:
         self.mixed = mixed  # whether tensors that may have the same types may differ in them
         self._arguments = arguments
         self._shape = shape
+        heeded = _names(arguments)
+        self._unheeded = [a for a in self.attributes if a.name not in heeded]
+        self._unused = [s.name for s in self.inputs if s.optional and s.name not in heeded]
 
     def __str__(self) -> str:
         """The type with its inputs, outputs and attributes: ``ReduceSumD: x -> y; axes: list_int``."""
@@ -109,6 +112,7 @@ class GeOperator:
         """The outputs' shapes and types; a dimension that follows from the data is a pair, its bounds."""
         values = {**outputs, **inputs, **attributes}
         if self._shape is not None:
+            self._check_unheeded(values)
             shapes = _call(self._shape, values)
             return shapes, [next((t.dtype for t in inputs.values() if isinstance(t, Tensor)), None)] * len(shapes)
         with self._raw(values, []) as (operator, raw):
@@ -121,9 +125,32 @@ class GeOperator:
         result = operator.result(*given) if operator.result is not None else None
         return list(shapes), list(result) if isinstance(result, tuple) else [result] * len(shapes)
 
+    def _check_unheeded(self, values: dict[str, Any]) -> None:
+        """Refuses what would change the result, but is not looked at otherwise."""
+        tensors = [t for v in values.values() for t in (v if isinstance(v, list) else [v]) if isinstance(t, Tensor)]
+        for given in self._unused:
+            if values[given] is not None:
+                raise not_emulated(f"operator {self.type} with the input {given}")
+        for attribute in self._unheeded:
+            value = values[attribute.name]
+            if attribute.name in _HARMLESS or value == attribute.default:
+                continue
+            if attribute.name in _COUNTS:
+                many = next(s.name for s in (*self.inputs, *self.outputs) if s.many)
+                if values[many] is not None and len(values[many]) != value:
+                    raise Failure(lib.ACL_ERROR_OP_ATTR_NOT_MATCH, f"{self.type}: {attribute.name} is {value}, but "
+                                                                   f"{many} has {len(values[many])} tensors")
+            elif attribute.name in _TYPES:
+                if not any(t.code == value for t in tensors):
+                    raise Failure(lib.ACL_ERROR_OP_ATTR_NOT_MATCH, f"{self.type}: {attribute.name} is {value}, but no "
+                                                                   "tensor has that type")
+            else:
+                raise not_emulated(f"operator {self.type} with {attribute.name} = {value}")
+
     @contextmanager
     def _raw(self, values: dict[str, Any], outputs: list[Any]) -> Iterator[tuple[Operator, tuple[Any, ...]]]:
         """The operator and its arguments as C would give them, for the time of one call."""
+        self._check_unheeded(values)
         found = _call(self._arguments, values)
         if not isinstance(found, Use):
             found = Use(found if isinstance(found, tuple) else (found,))
@@ -159,11 +186,20 @@ class View(Tensor):
         self.base: Tensor = getattr(base, "base", base)
 
 
+# Attributes that say how, not what is computed; that count tensors; that name a type which a description has, too.
+_HARMLESS = {"use_locking", "validate_indices", "is_preprocessed", "enable_hf32", "opImplMode"}
+_COUNTS = {"N", "num_split", "num"}
+_TYPES = {"dtype", "out_idx", "y2_dtype", "indices_dtype"}
+
+
+def _names(function: Callable[..., Any]) -> list[str]:
+    """What a function's parameters without default name (``else_`` stands for ``else``)."""
+    return [n.rstrip("_") if keyword.iskeyword(n.rstrip("_")) else n
+            for n, p in inspect.signature(function).parameters.items() if p.default is p.empty]
+
+
 def _call(function: Callable[..., Any], values: dict[str, Any]) -> Any:
-    """Calls a function with the values that its parameters without default name (``else_`` for ``else``)."""
-    names = [n.rstrip("_") if keyword.iskeyword(n.rstrip("_")) else n
-             for n, p in inspect.signature(function).parameters.items() if p.default is p.empty]
-    return function(*[values[n] for n in names])
+    return function(*[values[n] for n in _names(function)])
 
 
 def _lend(kind: str, value: Any, lent: list[int], kept: list[Any]) -> Any:

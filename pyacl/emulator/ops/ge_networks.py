@@ -11,6 +11,7 @@ from . import rules
 from .ge import Use, View, ge, ge_compute
 from .ge_layout import image, pads_of, pair
 from .ge_table import ints
+from .rules import reject
 from .tensor import Tensor
 
 # Activations over an axis, and normalisation
@@ -26,8 +27,19 @@ ge("SoftmaxV2", "aclnnSoftmax", lambda x, axes: (x, one_axis(axes)), loose=True)
 ge("LogSoftmaxV2", "aclnnLogSoftmax", lambda logits, axes: (logits, one_axis(axes)), loose=True)
 ge("SoftmaxGrad", "aclnnSoftmaxBackward", lambda softmax, grad_softmax, axes: (grad_softmax, softmax, one_axis(axes)),
    loose=True)
-ge("LayerNormV3", "aclnnLayerNorm", lambda x, gamma, beta, begin_norm_axis, epsilon: (
-    x, x.shape[rules.axis(begin_norm_axis, x.ndim):], gamma, beta, epsilon), mixed=True, loose=True)
+
+
+def beside(x: Tensor, gamma: Tensor, begin_params_axis: int) -> Tensor:
+    """gamma, which has the dimensions of x from an axis on; 0 leaves that to its own shape."""
+    if begin_params_axis and gamma.shape != x.shape[rules.axis(begin_params_axis, x.ndim):]:
+        reject(f"gamma has the shape {list(gamma.shape)}, which is not that of {list(x.shape)} from axis "
+               f"{begin_params_axis} on")
+    return gamma
+
+
+ge("LayerNormV3", "aclnnLayerNorm", lambda x, gamma, beta, begin_norm_axis, begin_params_axis, epsilon: (
+    x, x.shape[rules.axis(begin_norm_axis, x.ndim):], beside(x, gamma, begin_params_axis), beta, epsilon), mixed=True,
+   loose=True)
 ge("LayerNormV4", "aclnnLayerNorm", lambda x, normalized_shape, gamma, beta, epsilon: (
     x, ints(normalized_shape), gamma, beta, epsilon), mixed=True, loose=True)
 ge("RmsNorm", "aclnnRmsNorm", lambda x, gamma, epsilon: (x, gamma, epsilon), mixed=True)
@@ -49,8 +61,8 @@ def layer_norm_shape(x: Any, gamma: Any, beta: Any, axis: int, eps: float) -> tu
 
 
 ge_compute("LayerNorm", layer_norm, "tensor tensor tensor plain plain -> tensor tensor tensor",
-           lambda x, gamma, beta, begin_norm_axis, epsilon: (x, gamma, beta, rules.axis(begin_norm_axis, x.ndim),
-                                                             epsilon),
+           lambda x, gamma, beta, begin_norm_axis, begin_params_axis, epsilon: (
+               x, beside(x, gamma, begin_params_axis), beta, rules.axis(begin_norm_axis, x.ndim), epsilon),
            mixed=True, shape=layer_norm_shape)
 
 
@@ -103,10 +115,11 @@ ge("Conv2D", "aclnnConvolution", lambda x, filter, bias, y, strides, pads, dilat
      pads_of(pads), pair(dilations, data_format), False, (0, 0), groups, 0), outputs=(image(y, data_format),)),
    mixed=True, loose=True)
 ge("Conv2DTranspose", "aclnnConvolution",
-   lambda x, filter, bias, y, strides, pads, dilations, groups, data_format, output_padding: Use(
+   lambda input_size, x, filter, bias, y, strides, pads, dilations, groups, data_format, output_padding: Use(
        (image(x, data_format), image(filter, _layout(filter, data_format)), bias, pair(strides, data_format),
         pads_of(pads), pair(dilations, data_format), True, pair(output_padding, data_format), groups, 0),
-       outputs=(image(y, data_format),)), mixed=True, loose=True)
+       outputs=(image(of_size(y, ints(input_size)), data_format),)), mixed=True, loose=True,
+   shape=lambda input_size: [ints(input_size)])
 ge("Conv2DBackpropInputD", "aclnnConvolutionBackward",
    lambda filter, out_backprop, y, input_size, strides, pads, dilations, groups, data_format: Use(
        (image(out_backprop, data_format), View(filter, image_size(input_size, data_format), (0,) * 4),
@@ -161,6 +174,13 @@ def channels_first(x: Tensor, layout: str) -> Tensor:
     if layout not in ("NCHW", "NCDHW"):
         raise NotImplementedError(f"pooling with indices in the format {layout}")
     return x
+
+
+def of_size(y: Optional[Tensor], size: tuple[int, ...]) -> Optional[Tensor]:
+    """The output, which must have the size that the input says."""
+    if y is not None and y.shape != size:
+        reject(f"y has the shape {list(y.shape)}, but input_size is {list(size)}")
+    return y
 
 
 def image_size(size: tuple[int, ...], layout: str) -> tuple[int, ...]:

@@ -60,9 +60,9 @@ def swapped(tensor: Tensor, swap: bool) -> Tensor:
     return View(tensor, tuple(shape), tuple(strides))
 
 
-def copied(x: Tensor, y: Optional[Tensor]) -> Use:
-    """The output is the input's elements, whatever their shape."""
-    return Use((reshaped(x, x.shape if y is None else y.shape), code(y, x)), "aclnnCast")
+def copied(x: Tensor, y: Optional[Tensor], shape: tuple[int, ...]) -> Use:
+    """The output is the input's elements in another shape."""
+    return Use((reshaped(x, shape), code(y, x)), "aclnnCast")
 
 
 # Elementwise
@@ -183,6 +183,8 @@ def wanted_shape(x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def squeezed(x: Tensor, axis: tuple[int, ...]) -> tuple[int, ...]:
     gone = {rules.axis(a, x.ndim) for a in axis} or {i for i, n in enumerate(x.shape) if n == 1}
+    if any(x.shape[i] != 1 for i in gone):
+        reject(f"axis {list(axis)} of {list(x.shape)} is not 1")
     return tuple(n for i, n in enumerate(x.shape) if i not in gone)
 
 
@@ -193,13 +195,21 @@ def unsqueezed(x: Tensor, axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(shape)
 
 
-ge("Reshape", "aclnnCast", lambda x, shape, y: copied(x, y), loose=True,
-   shape=lambda x, shape: [wanted_shape(x, ints(shape))])
-ge("Squeeze", "aclnnCast", lambda x, y: copied(x, y), loose=True, shape=lambda x, axis: [squeezed(x, axis)])
-ge("Unsqueeze", "aclnnCast", lambda x, y: copied(x, y), loose=True, shape=lambda x, axes: [unsqueezed(x, axes)])
-ge("ExpandDims", "aclnnCast", lambda x, y: copied(x, y), loose=True, shape=lambda x, axis: [unsqueezed(x, ints(axis))])
-ge("Flatten", "aclnnCast", lambda x, y: copied(x, y), loose=True,
-   shape=lambda x, axis: [(prod(x.shape[:axis]), prod(x.shape[axis:]))])
+def reshape(x: Tensor, shape: Any, axis: int, num_axes: int, y: Optional[Tensor]) -> Use:
+    """Of `num_axes` dimensions from `axis` on, the others stay."""
+    first = rules.axis(axis, x.ndim + 1)
+    last = x.ndim if num_axes == -1 else first + num_axes
+    if not first <= last <= x.ndim:
+        reject(f"{num_axes} dimensions from {axis} on are more than {list(x.shape)} has")
+    part = View(x, x.shape[first:last])
+    return copied(x, y, x.shape[:first] + wanted_shape(part, ints(shape)) + x.shape[last:])
+
+
+ge("Reshape", "aclnnCast", reshape, loose=True)
+ge("Squeeze", "aclnnCast", lambda x, axis, y: copied(x, y, squeezed(x, axis)), loose=True)
+ge("Unsqueeze", "aclnnCast", lambda x, axes, y: copied(x, y, unsqueezed(x, axes)), loose=True)
+ge("ExpandDims", "aclnnCast", lambda x, axis, y: copied(x, y, unsqueezed(x, ints(axis))), loose=True)
+ge("Flatten", "aclnnCast", lambda x, axis, y: copied(x, y, (prod(x.shape[:axis]), prod(x.shape[axis:]))), loose=True)
 ge("BroadcastTo Expand", "aclnnExpand", lambda x, shape: (x, ints(shape)), loose=True)
 ge("ExpandD", "aclnnExpand", lambda x, shape: (x, shape), loose=True)
 ge("Tile", "aclnnRepeat", lambda x, multiples: (x, ints(multiples)), loose=True)
@@ -286,7 +296,7 @@ def reducing(name: str) -> Any:
     def arguments(x: Tensor, axes: Any, keep_dims: bool, noop_with_empty_axes: bool, y: Optional[Tensor]) -> Any:
         dims = ints(axes)
         if not dims and noop_with_empty_axes:
-            return copied(x, y)
+            return copied(x, y, x.shape)
         return (x, dims, keep_dims, code(y, x)) if typed else (x, dims, keep_dims)
 
     return arguments
@@ -353,11 +363,11 @@ def product(name: str) -> Any:
 _matmul, _batched = product("aclnnMatmul"), product("aclnnBatchMatMul")
 ge("MatMul", "aclnnMatmul", lambda x1, x2, bias, transpose_x1, transpose_x2: _matmul(
     x1, x2, bias, transpose_x1, transpose_x2), mixed=True, loose=True)
-ge("MatMulV2 MatMulV3", "aclnnMatmul", lambda x1, x2, bias, offset_w, transpose_x1, transpose_x2: _matmul(
+ge("MatMulV2 MatMulV3", "aclnnMatmul", lambda x1, x2, bias, transpose_x1, transpose_x2: _matmul(
     x1, x2, bias, transpose_x1, transpose_x2), mixed=True, loose=True)
 ge("BatchMatMul", "aclnnMatmul", lambda x1, x2, adj_x1, adj_x2: _batched(x1, x2, None, adj_x1, adj_x2), mixed=True,
    loose=True)
-ge("BatchMatMulV2 BatchMatMulV3", "aclnnMatmul", lambda x1, x2, bias, offset_w, adj_x1, adj_x2: _batched(
+ge("BatchMatMulV2 BatchMatMulV3", "aclnnMatmul", lambda x1, x2, bias, adj_x1, adj_x2: _batched(
     x1, x2, bias, adj_x1, adj_x2), mixed=True, loose=True)
 ge("Dot", "aclnnDot", lambda input_x, input_y: (input_x, input_y), loose=True)
 
