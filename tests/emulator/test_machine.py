@@ -331,3 +331,23 @@ def test_freed_memory_stays_readable(stream: Any) -> None:
         memory.release(region)
         views.append(region.bytes)
     assert all(not np.any(view == 1) for view in views)
+
+
+@pytest.mark.parametrize("lock", ["memory", "stream ids"])
+def test_garbage_may_be_collected_at_any_moment(lock: str) -> None:
+    """What frees something may run while its own thread allocates."""
+    done = []
+
+    def collect() -> None:
+        ok(lib.aclrtSetDevice(0))
+        host, made = out("void **", lib.aclrtMallocHost, 64), out("aclrtStream *", lib.aclrtCreateStream)
+        with memory._lock if lock == "memory" else device.get(0).stream_ids._lock:
+            ok(lib.aclrtFreeHost(host))
+            ok(lib.aclrtDestroyStream(made))
+        ok(lib.aclrtResetDevice(0))
+        done.append(True)
+
+    thread = threading.Thread(target=collect, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert done

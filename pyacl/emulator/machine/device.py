@@ -24,7 +24,7 @@ class Numbers:
         self._code, self._what = code, what
         self._next = 0
         self._free: list[int] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # collected garbage may give ids back while its thread is inside
 
     def take(self) -> int:
         with self._lock:

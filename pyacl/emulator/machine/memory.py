@@ -55,7 +55,7 @@ class Region:
         return f"<{self.requested} bytes from {self.source} at {self.address:#x} on {where}{', freed' * self.freed}>"
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # collected garbage may free memory while its thread is inside
 _by_start: dict[int, Region] = {}
 _starts: list[int] = []
 _freed: OrderedDict[int, Region] = OrderedDict()
