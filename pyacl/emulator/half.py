@@ -39,16 +39,20 @@ def widen(array: Any) -> Any:
 
 def narrow(array: Any, dtype: Any, out: Any = None) -> Any:
     """float32 as float16 or bfloat16, written to `out` if that is given."""
-    if _loops is None or (out is not None and not (array.flags.c_contiguous and out.flags.c_contiguous)):
+    if _loops is None:
         if out is None:
             return array.astype(dtype)
         np.copyto(out, array, casting="unsafe")
         return out
-    dense = _dense(array)
-    if out is None:
-        out = np.empty(dense.shape, dtype) if dense.flags.c_contiguous else np.empty_like(dense, dtype)
+    if out is not None:
+        if not (array.flags.c_contiguous and out.flags.c_contiguous):
+            np.copyto(out, narrow(array, dtype))
+            return out
+    else:
+        array = _dense(array)
+        out = np.empty(array.shape, dtype) if array.flags.c_contiguous else np.empty_like(array, dtype)
     loop = _loops.pyacl_narrow_brain if out.dtype == _BF16 else _loops.pyacl_narrow
-    loop(_memory(dense), _memory(out.view(_BITS)), out.size)
+    loop(_memory(array), _memory(out.view(_BITS)), out.size)
     return out
 
 

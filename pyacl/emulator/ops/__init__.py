@@ -33,10 +33,11 @@ each may have, is read from ``parameters.json`` (taken from the reference pages;
 is refused unless `optional` lists the parameter; more than 8 dimensions and private formats are refused.
 
 Make it fast: accept ``out`` (``def add(x, y, alpha, out=None)``) where the last step is a ufunc, so that large
-operators write into device memory directly. Elementwise functions are called piece by piece on large contiguous
-tensors, so they must not look at shapes. No Python loop over elements. Ask for `workspace` (a few KiB; any size) in
-operators that need some on the device, as matmul, sort and reductions do, so that callers' workspace handling is
-exercised.
+operators write into device memory directly; `out` may be one of the inputs. Elementwise functions are called piece by
+piece on large tensors, so they must not look at shapes; so are those with a rule for `rows` (a softmax, a
+normalisation, sums of rows). Work in place (``y *= x``), and sum with `sums.total`. No Python loop over elements. Ask
+for `workspace` (a few KiB; any size) in operators that need some on the device, as matmul, sort and reductions do, so
+that callers' workspace handling is exercised.
 
 Each operator names its oracle. ``oracle="torch.lerp"`` is called by the tests with the same inputs, drawn at random;
 what needs adapting, or other inputs, gets an entry in a module of ``tests/ops/oracles`` (one a family; see its

@@ -5,6 +5,7 @@ Scalars are numbers here, not rounded to the tensor's type: the device takes the
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Callable
 
 import numpy as np
@@ -14,7 +15,7 @@ from .glu import gelu, gelu_slope, half_shape, halves, silu_slope, whole
 from .registry import define, elementwise, family
 from .rules import is_tensor, reject
 from .types import COMPLEXES, U8
-from .unary import relu, sigmoid
+from .unary import gated, relu, sigmoid
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
@@ -42,8 +43,9 @@ def alike(*inputs: Any) -> None:
 
 def numbers(function: Callable[..., Any]) -> Callable[..., Any]:
     """Scalars as Python numbers, which leave the tensors' type alone."""
-    def compute(*inputs: Any) -> Any:
-        return function(*(v.item() if isinstance(v, np.generic) else v for v in inputs))
+    @functools.wraps(function)
+    def compute(*inputs: Any, **out: Any) -> Any:
+        return function(*(v.item() if isinstance(v, np.generic) else v for v in inputs), **out)
 
     return compute
 
@@ -122,12 +124,12 @@ def threshold(x: Any, bound: Any, value: Any) -> Any:
     return np.where(x <= bound, np.asarray(value).astype(x.dtype), x)
 
 
-def fast_gelu(x: Any) -> Any:
-    return x * sigmoid(1.702 * x)
+def fast_gelu(x: Any, out: Any = None) -> Any:
+    return gated(x, 1.702 * x, out)
 
 
-def swish(x: Any, beta: Any) -> Any:
-    return x * sigmoid(x * (1.0 if beta is None else float(beta)))
+def swish(x: Any, beta: Any, out: Any = None) -> Any:
+    return gated(x, x * (1.0 if beta is None else float(beta)), out)
 
 
 def logit(x: Any, eps: float) -> Any:
@@ -329,7 +331,7 @@ def check_relu_mask(dy: Any, mask: Any, bound: Any) -> None:
 THREE = "f32 f16 bf16"
 
 family(pointwise, (
-    ("Gelu", lambda x: gelu(x, True), "torch gelu, tanh"), ("Mish", mish, "torch.nn.functional.mish"),
+    ("Gelu", lambda x, out=None: gelu(x, True, out), "torch gelu, tanh"), ("Mish", mish, "torch.nn.functional.mish"),
     ("Selu", float_inside(selu), "torch.nn.functional.selu"),
     ("Hardsigmoid HardsigmoidV2", float_inside(hardsigmoid), "torch.nn.functional.hardsigmoid"),
     ("Hardswish", hardswish, "torch.nn.functional.hardswish"),
@@ -347,7 +349,7 @@ pointwise("EluV2", elu, "torch elu", dtypes={"self": THREE, "out": THREE})
 pointwise("FastGeluV2", fast_gelu, "torch x sigmoid(1.702 x)", dtypes={"x": THREE, "out": THREE})
 elementwise("Threshold ThresholdV2", threshold, oracle="torch.nn.functional.threshold")
 elementwise("AddRelu", add_relu, oracle="torch.relu of torch.add")
-pointwise("GeluV2", lambda x, mode: gelu(x, mode == 1), "torch.nn.functional.gelu", check_gelu_v2)
+pointwise("GeluV2", lambda x, mode, out=None: gelu(x, mode == 1, out), "torch.nn.functional.gelu", check_gelu_v2)
 pointwise("Celu", celu, "torch.nn.functional.celu", check_celu)
 pointwise("Hardtanh", clamp, "torch.nn.functional.hardtanh", check_hardtanh)
 pointwise("Shrink", shrink, "torch.where of a comparison", check_shrink)

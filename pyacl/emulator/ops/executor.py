@@ -10,6 +10,7 @@ from ...capi import lib
 from .. import half
 from ..failure import Failure
 from ..machine import memory
+from . import pieces
 from . import tensor as views
 from .registry import Operator
 from .rules import is_tensor
@@ -17,7 +18,6 @@ from .signature import CONVERTERS, Parameter, agree
 from .tensor import Tensor
 from .types import F16, F32, HALF, Dtype, cast, castable, category, name, wide
 
-BLOCK = 1 << 17  # elements: large elementwise operators go through the cache piece by piece
 MAX_DIMS = 8
 _HALF_LOOPS = frozenset(("absolute", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh",
                          "arcsinh", "arccosh", "arctanh", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p"))
@@ -202,7 +202,10 @@ class Run:
             call()
 
     def bind(self) -> Callable[[], None]:
-        self.call = call = self._bind()
+        call = self._bind()
+        if any(t is not None and t.size >= pieces.LARGE for t in self.plan.tensors):
+            call = pieces.large(call)
+        self.call = call
         found = (memory.find(a) for a, t in zip(self.addresses, self.plan.tensors) if t is not None and a)
         self.regions = tuple({id(r): r for r in found if r is not None}.values())
         return call
@@ -241,9 +244,6 @@ class Run:
         only_tensor = plan.tensors[slots[0]] if only is not None else None
         direct = (operator.takes_out and only_tensor is not None and not only_tensor.indirect and result is not None
                   and only_tensor.dtype == (result if operator.raw or native else wide(result)))
-        plain = all(t is None or not is_tensor(v) or v.dtype == t for v, t in zip(inputs, targets)) \
-            and not any(isinstance(v, list) for v in inputs)
-
         def store(results: Any, outputs: list[Any]) -> None:
             if not isinstance(results, (tuple, list)):
                 results = (results,)
@@ -251,37 +251,45 @@ class Run:
                 if value is not None and out is not None and value is not out:
                     self._store(i, slots[i], value, out)
 
+        convert = [(i, t) for i, (v, t) in enumerate(zip(inputs, targets))
+                   if t is not None and (isinstance(v, list) or is_tensor(v) and v.dtype != t)]
+
+        # A result that is narrowed afterwards goes where an input was widened to, which nobody needs any more.
+        reuse = (operator.takes_out and not direct and only is not None and result in HALF and not operator.raw
+                 and (operator.elementwise or operator.rows is not None))
+
         def execute(inputs: list[Any], outputs: list[Any]) -> None:
-            values = [_convert(v, t) for v, t in zip(inputs, targets)]
-            if direct:
-                store((compute(*values, out=outputs[0]),), outputs)
-            else:
-                store(compute(*values), outputs)
+            out = outputs[0] if direct else None
+            if convert:
+                inputs = list(inputs)
+                for i, target in convert:
+                    inputs[i] = _convert(inputs[i], target)
+                    if reuse and inputs[i].shape == outputs[0].shape and inputs[i].dtype == F32:
+                        out = inputs[i]
+            store(compute(*inputs) if out is None else compute(*inputs, out=out), outputs)
 
-        one_pass = plain and direct and (operator.one_pass or isinstance(compute, np.ufunc))
-        if operator.elementwise and only is not None and only.size >= 2 * BLOCK and not one_pass:
-            large = [i for i, v in enumerate(inputs) if isinstance(v, np.ndarray) and v.size > 1]
-            if all(a.shape == only.shape and a.flags.c_contiguous for a in (only, *(inputs[i] for i in large))):
-                flat = [v.reshape(-1) if isinstance(v, np.ndarray) else v for v in inputs]
-                whole = only.reshape(-1)
-
-                def blocks() -> None:
-                    values = list(flat)
-                    for start in range(0, whole.size, BLOCK):
-                        stop = start + BLOCK
-                        for i in large:
-                            values[i] = flat[i][start:stop]
-                        execute(values, [whole[start:stop]])
-
-                return blocks
-        if direct and plain:
+        one_pass = not convert and (direct or operator.rows is not None) and (operator.one_pass
+                                                                              or isinstance(compute, np.ufunc))
+        cut = None if one_pass else self._cut(inputs, outputs)
+        if cut is not None:
+            return cut.each(execute)
+        if direct and not convert:
             def straight() -> None:
                 found = compute(*inputs, out=only)
                 if found is not only:
-                    store((found,), outputs)
+                    store(found, outputs)
 
             return straight
         return lambda: execute(inputs, outputs)
+
+    def _cut(self, inputs: list[Any], outputs: list[Any]) -> Optional[pieces.Cut]:
+        """How to compute piece by piece; None where the operator must, or better should, see everything at once."""
+        operator = self.plan.operator
+        if not (operator.elementwise or operator.rows) or any(t is not None and t.indirect for t in self.plan.tensors):
+            return None
+        if operator.rows is None:
+            return pieces.elementwise(inputs, outputs)
+        return pieces.rows(inputs, outputs, operator.along, operator.rows(*inputs))
 
     def _target(self, position: int, value: Any, meet: Optional[Dtype]) -> Optional[Dtype]:
         """The type to which an input is converted, None for its own."""

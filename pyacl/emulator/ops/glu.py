@@ -8,7 +8,7 @@ import numpy as np
 
 from . import rules, special
 from .registry import define
-from .unary import sigmoid
+from .unary import gated, sigmoid
 
 ROOT = 0.7978845608028654  # sqrt(2 / pi)
 
@@ -17,20 +17,36 @@ def halves(x: Any, dim: int) -> Any:
     return np.split(x, 2, axis=dim)
 
 
-def gelu(x: Any, tanh: bool) -> Any:
-    if tanh:
-        return 0.5 * x * (1 + np.tanh(np.float32(ROOT) * (x + np.float32(0.044715) * x * x * x)))
-    return 0.5 * x * (1 + special.erf(x * np.float32(0.5 ** 0.5)))
+def _bend(x: Any) -> Any:
+    """tanh(sqrt(2 / pi) (x + 0.044715 x^3))"""
+    y = np.asarray(np.square(x))
+    y *= np.float32(ROOT * 0.044715)
+    y += np.float32(ROOT)
+    y *= x
+    return np.tanh(y, out=y)
+
+
+def _two_phi(x: Any, tanh: bool) -> Any:
+    """Twice the normal distribution's function of x, exactly or by tanh."""
+    y = np.asarray(_bend(x) if tanh else special.erf(x * np.float32(0.5 ** 0.5)))
+    y += 1
+    return y
+
+
+def gelu(x: Any, tanh: bool, out: Any = None) -> Any:
+    y = _two_phi(x, tanh)
+    y *= x
+    return np.multiply(y, np.float32(0.5), out=y if out is None else out)
 
 
 def gelu_slope(x: Any, tanh: bool) -> Any:
     """The derivative of gelu."""
     if tanh:
-        t = np.tanh(np.float32(ROOT) * (x + np.float32(0.044715) * x * x * x))
+        t = _bend(x)
         inner = np.float32(ROOT) * (1 + np.float32(3 * 0.044715) * x * x)
         return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * inner
     density = np.exp(-0.5 * x * x) * np.float32(0.3989422804014327)
-    return 0.5 * (1 + special.erf(x * np.float32(0.5 ** 0.5))) + x * density
+    return 0.5 * _two_phi(x, tanh) + x * density
 
 
 def silu_slope(x: Any) -> Any:
@@ -39,8 +55,7 @@ def silu_slope(x: Any) -> Any:
 
 
 def glu(x: Any, dim: int) -> Any:
-    a, b = halves(x, dim)
-    return a * sigmoid(b)
+    return gated(*halves(x, dim))
 
 
 def glu_grad(dy: Any, x: Any, dim: int) -> Any:
@@ -51,8 +66,7 @@ def glu_grad(dy: Any, x: Any, dim: int) -> Any:
 
 def swiglu(x: Any, dim: int) -> Any:
     a, b = halves(x, dim)
-    y = sigmoid(a)
-    y *= a
+    y = gated(a, a)
     y *= b
     return y
 
@@ -97,11 +111,13 @@ def whole(dy: Any, x: Any, *_: Any) -> Any:
     return tuple(x.shape)
 
 
-define("Glu", glu, shape=half_shape, result=rules.first, oracle="torch.nn.functional.glu")
-define("GluBackward", glu_grad, shape=whole, result=rules.first, roles={"gradOut": "i"},
-       oracle="torch.nn.functional.glu, backward")
-define("SwiGlu", swiglu, shape=half_shape, result=rules.first, oracle="torch silu of a half")
-define("SwiGluGrad", swiglu_grad, shape=whole, result=rules.first, oracle="torch silu of a half, backward")
-define("GeGlu GeGluV3", geglu, shape=half_shapes, result=rules.first, oracle="torch gelu of a half")
-define("GeGluBackward GeGluV3Backward", geglu_grad, shape=whole, result=rules.first,
-       oracle="torch gelu of a half, backward")
+define("Glu", glu, shape=half_shape, result=rules.first, rows=rules.before(1), oracle="torch.nn.functional.glu")
+define("GluBackward", glu_grad, shape=whole, result=rules.first, roles={"gradOut": "i"}, rows=rules.before(2),
+       along=(0, 1), oracle="torch.nn.functional.glu, backward")
+define("SwiGlu", swiglu, shape=half_shape, result=rules.first, rows=rules.before(1), oracle="torch silu of a half")
+define("SwiGluGrad", swiglu_grad, shape=whole, result=rules.first, rows=rules.before(2), along=(0, 1),
+       oracle="torch silu of a half, backward")
+define("GeGlu GeGluV3", geglu, shape=half_shapes, result=rules.first, rows=rules.before(1),
+       oracle="torch gelu of a half")
+define("GeGluBackward GeGluV3Backward", geglu_grad, shape=whole, result=rules.first, rows=rules.before(3),
+       along=(0, 1, 2), oracle="torch gelu of a half, backward")

@@ -11,6 +11,8 @@ from .conv import channels_first
 from .registry import define, family
 from .rms_norm import layer_norm
 from .rules import reject
+from .sums import mean as average
+from .sums import total
 from .types import F32
 from .unary import sigmoid
 
@@ -20,13 +22,10 @@ Ints = tuple[int, ...]
 
 def gradient(weighted: Any, scaled: Any, rstd: Any, axes: Ints) -> Any:
     """The gradient of (x - mean) * rstd over `axes`: `weighted` is dy * gamma, `scaled` the normalised x."""
-    mean = weighted.mean(axis=axes, keepdims=True, dtype=np.float32)
-    share = (weighted * scaled).mean(axis=axes, keepdims=True, dtype=np.float32)
-    return (weighted - mean - scaled * share) * rstd
-
-
-def total(x: Any, axes: Ints) -> Any:
-    return x.sum(axis=axes, dtype=np.float32)
+    found = weighted - average(weighted, axes, True)
+    found -= scaled * average(weighted * scaled, axes, True)
+    found *= rstd
+    return found
 
 
 # ---- layers: the last dimensions
@@ -40,7 +39,7 @@ def rest(x: Any, count: int) -> Ints:
 
 
 def layer(x: Any, shape: Ints, weight: Any, bias: Any, eps: float, mode: int = 0) -> Any:
-    return layer_norm(x, 1 if weight is None else weight, 0 if bias is None else bias, eps, last(x, len(shape)))
+    return layer_norm(x, weight, bias, eps, last(x, len(shape)))
 
 
 def layer_backward(dy: Any, x: Any, shape: Ints, mean: Any, rstd: Any, weight: Any, bias: Any, mask: Any) -> Any:
@@ -156,8 +155,8 @@ def wide(vector: Any, x: Any) -> Any:
 
 
 def moments(x: Any) -> tuple[Any, Any]:
-    mean = x.mean(axis=over(x), dtype=np.float32)
-    return mean, np.square(x - wide(mean, x)).mean(axis=over(x), dtype=np.float32)
+    mean = average(x, over(x))
+    return mean, average(np.square(x - wide(mean, x)), over(x))
 
 
 def spread(x: Any) -> int:
@@ -293,9 +292,8 @@ def group(x: Any, gamma: Any, beta: Any, groups: int, eps: float, n: int = 0) ->
     """(output, mean, rstd); gamma and beta may be None."""
     n, channels = n or x.shape[0], x.shape[1]
     flat = x.reshape(n, groups, -1)
-    mean = flat.mean(axis=2, keepdims=True, dtype=np.float32)
-    rstd = 1 / np.sqrt(np.square(flat - mean).mean(axis=2, keepdims=True, dtype=np.float32) + np.float32(eps))
-    y = ((flat - mean) * rstd).reshape(n, channels, -1)
+    y, mean, rstd = layer_norm(flat, None, None, eps, (2,))
+    y = y.reshape(n, channels, -1)
     y = y if gamma is None else y * gamma.reshape(-1, 1)
     y = y if beta is None else y + beta.reshape(-1, 1)
     return y.reshape(x.shape), mean[..., 0], rstd[..., 0]
@@ -379,7 +377,7 @@ def instance_norm(x: Any, gamma: Any, beta: Any, layout: str, eps: float) -> Any
     axes = (2, 3) if layout == "NCHW" else (1, 2)
     gamma, beta = (t.reshape(-1, 1, 1) if layout == "NCHW" else t for t in (gamma, beta))
     y, mean, _ = layer_norm(x, gamma, beta, eps, axes)
-    return y, mean, np.square(x - mean).mean(axis=axes, keepdims=True, dtype=np.float32)
+    return y, mean, average(np.square(x - mean), axes, True)
 
 
 def instance_shapes(x: Any, gamma: Any, beta: Any, layout: str, eps: float) -> Any:
@@ -394,7 +392,7 @@ def instance_shapes(x: Any, gamma: Any, beta: Any, layout: str, eps: float) -> A
 
 define("LayerNorm FastLayerNorm LayerNormWithImplMode", layer, shape=layer_shape,
        check=lambda x, shape, *t: check_layer(x, shape, *t[:2]), result=lambda x, *_: (x.dtype, None, None),
-       workspace=WORKSPACE, oracle="torch.nn.functional.layer_norm")
+       rows=lambda x, shape, *_: x.ndim - len(shape), workspace=WORKSPACE, oracle="torch.nn.functional.layer_norm")
 define("LayerNormBackward", layer_backward, check=check_layer_backward, workspace=WORKSPACE,
        shape=lambda dy, x, shape, *_: (tuple(x.shape), tuple(shape), tuple(shape)),
        result=lambda dy, *_: (dy.dtype,) * 3,

@@ -6,11 +6,12 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from . import rules
+from . import rules, sums
 from .registry import define, family
 from .rules import axes, axis, reject
 from .types import castable, wide
 
+ROWS = rules.before_reduced
 WORKSPACE = 4096  # arbitrary; on the device reductions ask for some
 
 
@@ -25,6 +26,11 @@ def wanted(x: Any, dtype: Any) -> Any:
 
 
 # ---- rules
+
+def norm_rows(x: Any, order: Any, dims: Any, *_: Any) -> int:
+    return ROWS(x, dims)
+
+
 
 def keyed(dims: int, keep: int) -> Callable[..., Any]:
     """A shape rule from the positions of dims and keepDim."""
@@ -62,11 +68,11 @@ def checked_axis(x: Any, dim: int, *_: Any) -> None:
 # ---- sums and means
 
 def reduce_sum(x: Any, dims: Any, keep: bool, dtype: Any) -> Any:
-    return np.sum(wanted(x, dtype), axis=along(x, dims), keepdims=keep, dtype=None if dtype is None else wide(dtype))
+    return sums.total(wanted(x, dtype), along(x, dims), keep, None if dtype is None else wide(dtype))
 
 
 def mean(x: Any, dims: Any, keep: bool, dtype: Any) -> Any:
-    return np.mean(wanted(x, dtype), axis=along(x, dims), keepdims=keep)
+    return sums.mean(wanted(x, dtype), along(x, dims), keep)
 
 
 def nansum(x: Any, dims: Any, keep: bool, dtype: Any) -> Any:
@@ -97,8 +103,8 @@ def no_op_shape(x: Any, dims: Any, keep: bool, noop: bool) -> Any:
 def log_sum_exp(x: Any, dims: Any, keep: bool) -> Any:
     over = along(x, dims)
     top = np.max(x, axis=over, keepdims=True, initial=-np.inf)
-    top = np.where(np.isfinite(top), top, 0)
-    result = np.log(np.sum(np.exp(x - top), axis=over, keepdims=True)) + top
+    top = np.where(np.isfinite(top), top, x.dtype.type(0))
+    result = np.log(sums.total(np.exp(x - top), over, True)) + top
     return result.astype(x.dtype) if keep else np.squeeze(result, over).astype(x.dtype)
 
 
@@ -113,10 +119,10 @@ def vector_norm(x: Any, order: Any, dims: Any, keep: bool, dtype: Any = None) ->
     if p == 0:
         return np.sum(x != 0, axis=over, keepdims=keep).astype(x.dtype)
     if p == 1:
-        return np.sum(x, axis=over, keepdims=keep)
+        return sums.total(x, over, keep)
     if p == 2:
-        return np.sqrt(np.sum(x * x, axis=over, keepdims=keep))
-    return np.power(np.sum(np.power(x, p), axis=over, keepdims=keep), 1 / p).astype(x.dtype)
+        return np.sqrt(sums.total(x * x, over, keep))
+    return np.power(sums.total(np.power(x, p), over, keep), 1 / p).astype(x.dtype)
 
 
 # ---- extremes
@@ -220,17 +226,17 @@ def check_k(x: Any, k: int, dim: int, *_: Any) -> None:
 def variance(x: Any, dims: Any, correction: int, keep: bool) -> Any:
     over = along(x, dims)
     n = int(np.prod([x.shape[a] for a in over or ()], dtype=np.int64))
-    apart = np.asarray(x - np.mean(x, axis=over, keepdims=True))
-    square = np.sum(np.square(apart, out=apart), axis=over, keepdims=keep)
+    apart = np.asarray(x - sums.mean(x, over, True))
+    square = sums.total(np.square(apart, out=apart), over, keep)
     return np.divide(square, x.dtype.type(max(0, n - correction)))
 
 
 def std_mean(x: Any, dims: Any, correction: int, keep: bool) -> Any:
-    return np.sqrt(variance(x, dims, correction, keep)), np.mean(x, axis=along(x, dims), keepdims=keep)
+    return np.sqrt(variance(x, dims, correction, keep)), sums.mean(x, along(x, dims), keep)
 
 
 def var_mean(x: Any, dims: Any, correction: int, keep: bool) -> Any:
-    return variance(x, dims, correction, keep), np.mean(x, axis=along(x, dims), keepdims=keep)
+    return variance(x, dims, correction, keep), sums.mean(x, along(x, dims), keep)
 
 
 # ---- cumulative
@@ -294,29 +300,29 @@ def two_dims(x: Any) -> None:
 
 family(define, (
     ("ReduceSum", reduce_sum, "torch.sum"), ("Mean", mean, "torch.mean"), ("ReduceNansum", nansum, "torch.nansum"),
-), shape=rules.reduction, result=asked(3), workspace=WORKSPACE)
+), shape=rules.reduction, result=asked(3), rows=ROWS, workspace=WORKSPACE)
 define("ProdDim", prod_dim, shape=one_dim, result=asked(3), check=checked_axis, workspace=WORKSPACE,
        oracle="torch.prod")
 define("Prod", prod, shape=one_element, result=asked(1), workspace=WORKSPACE, oracle="torch.prod of all")
-define("MeanV2", no_op_when_empty(lambda x, over, keep: np.mean(x, axis=over, keepdims=keep)), shape=no_op_shape,
-       result=rules.first, workspace=WORKSPACE, oracle="torch.mean")
+define("MeanV2", no_op_when_empty(sums.mean), shape=no_op_shape, result=rules.first, rows=ROWS,
+       workspace=WORKSPACE, oracle="torch.mean")
 define("MaxV2", no_op_when_empty(lambda x, over, keep: np.max(x, axis=over, keepdims=keep)), shape=no_op_shape,
        result=rules.first, workspace=WORKSPACE, oracle="torch.amax")
-define("ReduceLogSum", no_op_when_empty(lambda x, over, keep: np.log(np.sum(x, axis=over, keepdims=keep))),
+define("ReduceLogSum", no_op_when_empty(lambda x, over, keep: np.log(sums.total(x, over, keep))),
        shape=no_op_shape, result=rules.first, workspace=WORKSPACE, oracle="torch.log of torch.sum")
-define("LogSumExp", log_sum_exp, shape=rules.reduction, result=rules.floating, meet=rules.floating, workspace=WORKSPACE,
-       oracle="torch.logsumexp")
-define("Norm", vector_norm, shape=keyed(2, 3), result=rules.first, workspace=WORKSPACE,
+define("LogSumExp", log_sum_exp, shape=rules.reduction, result=rules.floating, meet=rules.floating, rows=ROWS,
+       workspace=WORKSPACE, oracle="torch.logsumexp")
+define("Norm", vector_norm, shape=keyed(2, 3), result=rules.first, rows=norm_rows, workspace=WORKSPACE,
        oracle="torch.linalg.vector_norm")
-define("LinalgVectorNorm", vector_norm, shape=keyed(2, 3), result=asked(4), optional="dims", workspace=WORKSPACE,
-       oracle="torch.linalg.vector_norm")
+define("LinalgVectorNorm", vector_norm, shape=keyed(2, 3), result=asked(4), rows=norm_rows, optional="dims",
+       workspace=WORKSPACE, oracle="torch.linalg.vector_norm")
 
 family(define, (
     ("Amax", extreme(np.max), "torch.amax"), ("Amin", extreme(np.min), "torch.amin"),
-), shape=rules.reduction, result=rules.first, check=not_empty, workspace=WORKSPACE)
+), shape=rules.reduction, result=rules.first, rows=ROWS, check=not_empty, workspace=WORKSPACE)
 family(define, (
     ("Any", extreme(np.any), "torch.any"), ("All", extreme(np.all), "torch.all"),
-), shape=rules.reduction, result=rules.boolean, workspace=WORKSPACE)
+), shape=rules.reduction, result=rules.boolean, rows=ROWS, workspace=WORKSPACE)
 family(define, (
     ("Max", maximum_of_all(np.max), "torch.max"), ("Min", maximum_of_all(np.min), "torch.min"),
     ("Median", lambda x: median_dim(x.reshape(-1), 0, True)[0], "torch.median"),
@@ -324,11 +330,11 @@ family(define, (
 ), shape=one_element, result=rules.first, check=not_empty, workspace=WORKSPACE)
 family(define, (
     ("ArgMax", arg(np.argmax), "torch.argmax"), ("ArgMin", arg(np.argmin), "torch.argmin"),
-), shape=one_dim, result=rules.int64, check=not_empty, workspace=WORKSPACE)
+), shape=one_dim, result=rules.int64, rows=ROWS, check=not_empty, workspace=WORKSPACE)
 family(define, (
     ("MaxDim", with_index(np.argmax), "torch.max"), ("MinDim", with_index(np.argmin), "torch.min"),
     ("MedianDim", median_dim, "torch.median"), ("NanMedianDim", nan_median_dim, "torch.nanmedian"),
-), shape=twice(one_dim), result=value_and_index, check=not_empty, workspace=WORKSPACE)
+), shape=twice(one_dim), result=value_and_index, rows=ROWS, check=not_empty, workspace=WORKSPACE)
 define("Kthvalue", kthvalue, shape=lambda x, k, dim, keep: twice(one_dim)(x, dim, keep), result=value_and_index,
        check=check_k, workspace=WORKSPACE, oracle="torch.kthvalue")
 define("Aminmax", aminmax, shape=twice(rules.reduction), result=rules.first, check=not_empty, workspace=WORKSPACE,
@@ -339,14 +345,14 @@ define("AminmaxAll", aminmax, shape=lambda x: ((), ()), result=rules.first, chec
        oracle="torch.aminmax")
 
 define("Var", lambda x, dims, unbiased, keep: variance(x, dims, int(unbiased), keep), shape=keyed(1, 3),
-       result=rules.first, optional="dim", workspace=WORKSPACE, oracle="torch.var")
-define("VarCorrection", variance, shape=keyed(1, 3), result=rules.first, optional="dim", workspace=WORKSPACE,
+       result=rules.first, rows=ROWS, optional="dim", workspace=WORKSPACE, oracle="torch.var")
+define("VarCorrection", variance, shape=keyed(1, 3), result=rules.first, rows=ROWS, optional="dim", workspace=WORKSPACE,
        oracle="torch.var")
-define("Std", lambda *inputs: np.sqrt(variance(*inputs)), shape=keyed(1, 3), result=rules.first, optional="dim",
-       workspace=WORKSPACE, oracle="torch.std")
+define("Std", lambda *inputs: np.sqrt(variance(*inputs)), shape=keyed(1, 3), result=rules.first, rows=ROWS,
+       optional="dim", workspace=WORKSPACE, oracle="torch.std")
 family(define, (
     ("VarMean", var_mean, "torch.var_mean"), ("StdMeanCorrection", std_mean, "torch.std_mean"),
-), shape=twice(keyed(1, 3)), result=rules.first, optional="dim", workspace=WORKSPACE)
+), shape=twice(keyed(1, 3)), result=rules.first, rows=ROWS, optional="dim", workspace=WORKSPACE)
 
 define("Cumsum", cumsum, shape=rules.same, result=asked(2), check=cumulative_check, exact=True, workspace=WORKSPACE,
        oracle="torch.cumsum")

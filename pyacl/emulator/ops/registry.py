@@ -19,8 +19,8 @@ from .types import parse
 Rule = Callable[..., Any]
 
 # Modules of this package that define no operators. All others do, and are loaded when one is first looked up.
-_FRAMEWORK = frozenset(("types", "tensor", "rules", "signature", "registry", "executor", "special", "places", "cli",
-                        "ge", "ge_layout", "ge_networks", "ge_table"))
+_FRAMEWORK = frozenset(("types", "tensor", "rules", "signature", "registry", "executor", "pieces", "special",
+                        "sums", "places", "cli", "ge", "ge_layout", "ge_networks", "ge_table"))
 
 
 @dataclass
@@ -34,6 +34,8 @@ class Operator:
     meet: Optional[Rule] = None
     promote: Optional[tuple[int, ...]] = None
     elementwise: bool = False
+    rows: Optional[Rule] = None
+    along: tuple[int, ...] = (0,)
     raw: bool = False
     one_pass: bool = False
     exact: bool = False
@@ -96,6 +98,9 @@ def define(names: str, compute: Callable[..., Any], shape: Optional[Rule] = None
     meet            rule for the type to which the inputs `promote` are converted before `compute`
     promote         positions of these inputs; with `elementwise` the default is all tensors and scalars. A scalar that
                     is not among them is converted all the same.
+    rows            rule for the number of leading dimensions that are independent of each other, where all outputs and
+                    the inputs at the positions `along` (default the first) have them in common: large tensors are
+                    then computed piece by piece, like all elementwise ones
     raw             hand over float16 and bfloat16 as they are; otherwise they arrive as float32
     one_pass        `compute` goes over its inputs once, so large ones are better not cut into pieces
     exact           outputs must have the type of `result`; otherwise any it can be cast to
@@ -148,9 +153,9 @@ def by_name(names: str, compute: Callable[[dict[str, Any]], Any],
         bind(name, [p.name for p in found.inputs], [p.name for p in found.outputs])
 
 
-def family(how: Callable[..., None], rows: Iterable[tuple[str, Any, str]], **rest: Any) -> None:
-    """Operators that share their rules: `how` is `define` or `elementwise`, a row (names, compute, oracle)."""
-    for names, compute, oracle in rows:
+def family(how: Callable[..., None], members: Iterable[tuple[str, Any, str]], **rest: Any) -> None:
+    """Operators that share their rules: `how` is `define` or `elementwise`, a member (names, compute, oracle)."""
+    for names, compute, oracle in members:
         how(names, compute, oracle=oracle, **rest)
 
 

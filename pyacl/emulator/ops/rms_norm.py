@@ -8,21 +8,27 @@ import numpy as np
 
 from . import rules
 from .registry import define
+from .sums import mean, total
 from .types import F32, HALF, cast
 
 
 def normalise(x: Any, gamma: Any, epsilon: float) -> tuple[Any, Any]:
     """(x / rms(x) * gamma, 1 / rms(x)), both float32."""
-    x = np.asarray(x, np.float32)
-    axes = tuple(range(x.ndim - gamma.ndim, x.ndim))
-    mean = np.square(x).mean(axis=axes, keepdims=True, dtype=np.float32)
-    rstd = 1 / np.sqrt(mean + np.float32(epsilon))
-    return x * rstd * np.asarray(gamma, np.float32), rstd
+    x = cast(x, F32)
+    rstd = inverse_root(x, tuple(range(x.ndim - gamma.ndim, x.ndim)), epsilon)
+    y = x * rstd
+    y *= cast(gamma, F32)
+    return y, rstd
+
+
+def inverse_root(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
+    """1 / sqrt(mean(x^2) + epsilon)"""
+    return 1 / np.sqrt(mean(np.square(x), axes, True) + np.float32(epsilon))
 
 
 def rounded(x: Any, like: Any) -> Any:
     """A float32 result as it comes back from memory of `like`'s type."""
-    return cast(x, like.dtype).astype(np.float32) if like.dtype in HALF else x
+    return cast(cast(x, like.dtype), F32) if like.dtype in HALF else x
 
 
 def rms_norm(x: Any, gamma: Any, epsilon: float) -> Any:
@@ -30,12 +36,12 @@ def rms_norm(x: Any, gamma: Any, epsilon: float) -> Any:
 
 
 def gemma(x: Any, gamma: Any, epsilon: float) -> Any:
-    return normalise(x, 1 + np.asarray(gamma, np.float32), epsilon)
+    return normalise(x, 1 + cast(gamma, F32), epsilon)
 
 
 def _sum(x1: Any, x2: Any) -> Any:
     """The sum goes through memory (xOut) before it is normalised."""
-    return rounded(x1.astype(np.float32) + x2.astype(np.float32), x1)
+    return rounded(cast(x1, F32) + cast(x2, F32), x1)
 
 
 def add_rms_norm(x1: Any, x2: Any, gamma: Any, epsilon: float) -> Any:
@@ -50,7 +56,7 @@ def add_rms_norm_inplace(x1: Any, x2: Any, gamma: Any, epsilon: float) -> Any:
 
 
 def add_rms_norm_cast(x1: Any, x2: Any, gamma: Any, epsilon: float) -> Any:
-    x = x1.astype(np.float32) + x2.astype(np.float32)
+    x = cast(x1, F32) + cast(x2, F32)
     y, rstd = normalise(x, gamma, epsilon)
     y = rounded(y, x1)
     return y, y, rstd, x
@@ -62,28 +68,33 @@ def rms_norm_grad(dy: Any, x: Any, rstd: Any, gamma: Any) -> Any:
     rstd = rstd.reshape(rstd.shape + (1,) * (x.ndim - rstd.ndim))
     scaled = x * rstd
     weighted = dy * gamma
-    dx = (weighted - scaled * (weighted * scaled).mean(axis=normal, keepdims=True, dtype=np.float32)) * rstd
-    return dx, (dy * scaled).sum(axis=rest, dtype=np.float32)
+    dx = (weighted - scaled * mean(weighted * scaled, normal, True)) * rstd
+    return dx, total(dy * scaled, rest, dtype=np.float32)
 
 
-def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float, axes: tuple[int, ...] = (-1,)) -> tuple[Any, Any, Any]:
-    """(normalised, mean, rstd), all float32."""
-    mean = x.mean(axis=axes, keepdims=True, dtype=np.float32)
-    centred = x - mean
-    rstd = 1 / np.sqrt(np.square(centred).mean(axis=axes, keepdims=True, dtype=np.float32) + np.float32(epsilon))
-    return centred * rstd * gamma + beta, mean, rstd
+def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float, axes: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    """(normalised, mean, rstd), all float32; gamma and beta may be None."""
+    average = mean(x, axes, True)
+    y = x - average
+    rstd = inverse_root(y, axes, epsilon)
+    y *= rstd
+    if gamma is not None:
+        y *= gamma
+    if beta is not None:
+        y += beta
+    return y, average, rstd
 
 
 def add_layer_norm(x1: Any, x2: Any, gamma: Any, beta: Any, bias: Any, epsilon: float, give_sum: bool) -> Any:
     x = x1 + x2 if bias is None else x1 + x2 + bias
-    y, mean, rstd = layer_norm(x, gamma, beta, epsilon)
-    return y, mean, rstd, x if give_sum else None
+    y, average, rstd = layer_norm(x, gamma, beta, epsilon, (x.ndim - 1,))
+    return y, average, rstd, x if give_sum else None
 
 
 def deep_norm(x: Any, gx: Any, beta: Any, gamma: Any, alpha: float, epsilon: float) -> Any:
     mixed = x * np.float32(alpha) + gx
-    y, mean, rstd = layer_norm(mixed, gamma, beta, epsilon, tuple(range(x.ndim - gamma.ndim, x.ndim)))
-    return mean, rstd, y
+    y, average, rstd = layer_norm(mixed, gamma, beta, epsilon, tuple(range(x.ndim - gamma.ndim, x.ndim)))
+    return average, rstd, y
 
 
 # ---- rules
@@ -103,21 +114,30 @@ def _two(x: Any, gamma: Any, *_: Any) -> Any:
     return tuple(x.shape), rstd_shape(x, gamma)
 
 
+def _rows(x: Any, gamma: Any, *_: Any) -> int:
+    return int(x.ndim - gamma.ndim)
 
-define("RmsNorm", rms_norm, shape=_two, result=lambda x, *_: (x.dtype, F32), check=check, workspace=1024,
-       oracle="torch.nn.functional.rms_norm")
-define("GemmaRmsNorm", gemma, shape=_two, result=lambda x, *_: (x.dtype, F32), check=check, workspace=1024,
-       oracle="torch.nn.functional.rms_norm")
-define("AddRmsNorm", add_rms_norm, raw=True, check=check, workspace=1024,
-       shape=lambda a, b, g, *_: (tuple(a.shape), rstd_shape(a, g), tuple(a.shape)),
+
+def _rows_of_two(x1: Any, x2: Any, gamma: Any, *_: Any) -> int:
+    return _rows(x1, gamma)
+
+
+define("RmsNorm", rms_norm, shape=_two, result=lambda x, *_: (x.dtype, F32), rows=_rows, check=check,
+       workspace=1024, oracle="torch.nn.functional.rms_norm")
+define("GemmaRmsNorm", gemma, shape=_two, result=lambda x, *_: (x.dtype, F32), rows=_rows, check=check,
+       workspace=1024, oracle="torch.nn.functional.rms_norm")
+define("AddRmsNorm", add_rms_norm, raw=True, rows=_rows_of_two, along=(0, 1), check=check,
+       workspace=1024, shape=lambda a, b, g, *_: (tuple(a.shape), rstd_shape(a, g), tuple(a.shape)),
        result=lambda a, *_: (a.dtype, F32, a.dtype), oracle="torch.nn.functional.rms_norm")
-define("InplaceAddRmsNorm", add_rms_norm_inplace, raw=True, check=check, workspace=1024,
-       shape=lambda a, b, g, *_: (tuple(a.shape), tuple(a.shape), rstd_shape(a, g)),
+define("InplaceAddRmsNorm", add_rms_norm_inplace, raw=True, rows=_rows_of_two, along=(0, 1), check=check,
+       workspace=1024, shape=lambda a, b, g, *_: (tuple(a.shape), tuple(a.shape), rstd_shape(a, g)),
        result=lambda a, *_: (a.dtype, a.dtype, F32), oracle="torch.nn.functional.rms_norm")
-define("AddRmsNormCast", add_rms_norm_cast, raw=True, check=check, workspace=1024,
-       shape=lambda a, b, g, *_: (tuple(a.shape), tuple(a.shape), rstd_shape(a, g), tuple(a.shape)),
+define("AddRmsNormCast", add_rms_norm_cast, raw=True, rows=_rows_of_two, along=(0, 1), check=check,
+       workspace=1024, shape=lambda a, b, g, *_: (tuple(a.shape), tuple(a.shape), rstd_shape(a, g), tuple(a.shape)),
        result=lambda a, *_: (F32, a.dtype, F32, a.dtype), oracle="torch.nn.functional.rms_norm")
 define("RmsNormGrad", rms_norm_grad, workspace=1024, shape=lambda dy, x, r, g: (tuple(x.shape), tuple(g.shape)),
        result=lambda dy, x, r, g: (x.dtype, F32), oracle="torch.nn.functional.rms_norm, backward")
-define("AddLayerNorm", add_layer_norm, optional="xOut", oracle="torch.nn.functional.layer_norm")
-define("DeepNorm", deep_norm, oracle="torch.nn.functional.layer_norm")
+define("AddLayerNorm", add_layer_norm, optional="xOut", oracle="torch.nn.functional.layer_norm", along=(0, 1),
+       rows=lambda x1, x2, gamma, beta, bias, *_: x1.ndim - 1 if bias is None or bias.ndim == 1 else 0)
+define("DeepNorm", deep_norm, rows=lambda x, gx, beta, gamma, *_: _rows(x, gamma), along=(0, 1),
+       oracle="torch.nn.functional.layer_norm")

@@ -9,31 +9,34 @@ import numpy as np
 from . import rules
 from .registry import define, family
 from .rules import axis, reject
+from .sums import total
 
 WORKSPACE = 4096
 
 
+def _over(x: Any, dim: int) -> Any:
+    return (axis(dim, x.ndim),) if x.ndim else None
+
+
 def softmax(x: Any, dim: int, out: Any = None) -> Any:
-    a = axis(dim, x.ndim) if x.ndim else None
-    y = np.subtract(x, np.max(x, axis=a, keepdims=True, initial=-np.inf), out=out)
+    over = _over(x, dim)
+    y = np.subtract(x, np.max(x, axis=over, keepdims=True, initial=-np.inf), out=out)
     y = np.exp(y, out=out)
-    return np.divide(y, np.sum(y, axis=a, keepdims=True), out=out)
+    return np.divide(y, total(np.asarray(y), over, True), out=out)
 
 
 def log_softmax(x: Any, dim: int, out: Any = None) -> Any:
-    a = axis(dim, x.ndim) if x.ndim else None
-    y = x - np.max(x, axis=a, keepdims=True, initial=-np.inf)
-    return np.subtract(y, np.log(np.sum(np.exp(y), axis=a, keepdims=True)), out=out)
+    over = _over(x, dim)
+    y = np.asarray(np.subtract(x, np.max(x, axis=over, keepdims=True, initial=-np.inf), out=out))
+    return np.subtract(y, np.log(total(np.exp(y), over, True)), out=out)
 
 
 def softmax_backward(grad: Any, y: Any, dim: int) -> Any:
-    a = axis(dim, y.ndim) if y.ndim else None
-    return (grad - np.sum(grad * y, axis=a, keepdims=True)) * y
+    return (grad - total(np.asarray(grad * y), _over(y, dim), True)) * y
 
 
 def log_softmax_backward(grad: Any, y: Any, dim: int) -> Any:
-    a = axis(dim, y.ndim) if y.ndim else None
-    return grad - np.exp(y) * np.sum(grad, axis=a, keepdims=True)
+    return grad - np.exp(y) * total(grad, _over(y, dim), True)
 
 
 def scaled_masked_softmax(x: Any, mask: Any, scale: float, triangle: bool) -> Any:
@@ -65,11 +68,12 @@ def check_pair(grad: Any, y: Any, dim: int, *_: Any) -> None:
 
 family(define, (
     ("Softmax", softmax, "torch.softmax"), ("LogSoftmax", log_softmax, "torch.log_softmax"),
-), shape=rules.same, result=rules.first, check=check_axis, workspace=WORKSPACE)
+), shape=rules.same, result=rules.first, rows=rules.before(1), check=check_axis, workspace=WORKSPACE)
 family(define, (
     ("SoftmaxBackward", softmax_backward, "torch's gradient"),
     ("LogSoftmaxBackward", log_softmax_backward, "torch's gradient"),
-), shape=rules.same, result=rules.common, meet=rules.common, check=check_pair, workspace=WORKSPACE)
+), shape=rules.same, result=rules.common, meet=rules.common, rows=rules.before(2), along=(0, 1), check=check_pair,
+   workspace=WORKSPACE)
 define("ScaledMaskedSoftmax", scaled_masked_softmax, shape=rules.same, result=rules.first, check=check_masked,
        workspace=WORKSPACE, oracle="torch.softmax of masked_fill")
 define("ScaledMaskedSoftmaxBackward", scaled_masked_softmax_backward, shape=rules.like(1),

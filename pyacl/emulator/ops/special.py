@@ -73,40 +73,37 @@ def _erf(x: Any, itemsize: int = 8) -> Any:
     return result
 
 
-_STEP = 1024  # points of erf's table to the unit
+_ONE = 4.0  # from here on erf is 1 in float32
 
 
 @cache
-def _table() -> tuple[Any, Any]:
-    """erf and its derivative (to the point) at the multiples of 1 / _STEP up to 4, where float32 reaches 1."""
-    points = [i / _STEP for i in range(4 * _STEP + 1)]
-    slopes = [2 / math.sqrt(math.pi) * math.exp(-p * p) / _STEP for p in points]
-    return np.array([math.erf(p) for p in points], np.float32), np.array(slopes, np.float32)
+def _slope(degree: int = 8) -> Any:
+    """Coefficients in x^2 of atanh(erf(x)) / x, which is smooth; where erf is nearly 1 the fit may be coarse."""
+    points = np.linspace(_ONE / 256, _ONE, 256)
+    near, far = np.array([math.erf(p) for p in points]), np.array([math.erfc(p) for p in points])
+    fit = np.polynomial.Chebyshev.fit(points * points, np.log((1 + near) / far) / (2 * points), degree,
+                                      domain=[0, _ONE * _ONE], w=far * (1 + near) * points / near)
+    return fit.convert(kind=np.polynomial.Polynomial).coef.astype(np.float32)
 
 
-def _erf_single(x: Any) -> Any:
-    """float32: the Taylor series of second order about the nearest point of the table; what it leaves out is 1e-10."""
-    values, slopes = _table()
-    place = np.abs(x)
-    np.minimum(place, np.float32(4), out=place)
-    place *= np.float32(_STEP)
-    near = np.rint(place)
-    with np.errstate(invalid="ignore"):
-        index = near.astype(np.intp)  # of NaN it is out of range, and clipped
-    place -= near
-    near *= place
-    near *= np.float32(-1 / _STEP**2)
-    near += np.float32(1)
-    near *= place
-    near *= slopes.take(index, mode="clip")
-    near += values.take(index, mode="clip")
-    return np.copysign(near, x, out=near)
+def _erf_single(x: Any, out: Any = None) -> Any:
+    """float32, by a tanh of a polynomial: to 3 units in the last place."""
+    x = np.minimum(np.maximum(x, np.float32(-_ONE)), np.float32(_ONE))
+    square = np.square(x)
+    *rest, last = _slope()
+    y = square * last
+    for c in rest[:0:-1]:
+        y += c
+        y *= square
+    y += rest[0]
+    y *= x
+    return np.tanh(y, out=y if out is None else out)
 
 
-def erf(x: Any) -> Any:
+def erf(x: Any, out: Any = None) -> Any:
     """The error function."""
     if getattr(x, "dtype", None) == np.float32 and np.ndim(x):
-        return _erf_single(x)
+        return _erf_single(x, out)
     value, dtype = _double(x)
     return _erf(np.atleast_1d(value), dtype.itemsize).reshape(value.shape).astype(dtype)
 
@@ -175,3 +172,41 @@ def digamma(x: Any) -> Any:
         result = np.where(reflect & (value == np.floor(value)), np.nan, result)
         result = np.where(value == 0, np.copysign(np.inf, -value), result)
     return result.astype(dtype)
+
+
+_CELLS = 32  # of the Fresnel integrals' table to the unit
+_FAR = 6  # from here on their asymptotic series serves
+
+
+@cache
+def _cell_rule() -> tuple[Any, Any, Any]:
+    """Nodes and weights on [0, 1], and the integrals (sine, cosine) from 0 to the table's points."""
+    nodes, weights = np.polynomial.legendre.leggauss(8)
+    nodes, weights = (nodes + 1) / 2, weights / 2
+    angle = math.pi / 2 * ((np.arange(_FAR * _CELLS)[:, None] + nodes) / _CELLS) ** 2
+    parts = np.stack((np.sin(angle) @ weights, np.cos(angle) @ weights)) / _CELLS
+    return nodes, weights, np.concatenate((np.zeros((2, 1)), np.cumsum(parts, axis=1)), axis=1)
+
+
+def fresnel(x: Any) -> tuple[Any, Any]:
+    """The integrals of sin(pi t^2 / 2) and cos(pi t^2 / 2) from 0 to x."""
+    value, dtype = _double(x)
+    size = np.abs(np.atleast_1d(value))
+    nodes, weights, table = _cell_rule()
+    near = np.where(size < _FAR, size, 0)
+    cell = np.rint(near * _CELLS).astype(np.int64)
+    step = near - cell / _CELLS
+    angle = math.pi / 2 * ((cell / _CELLS)[..., None] + step[..., None] * nodes) ** 2
+    found = [table[0][cell] + step * (np.sin(angle) @ weights), table[1][cell] + step * (np.cos(angle) @ weights)]
+    with np.errstate(all="ignore"):
+        far = np.where(size >= _FAR, size, _FAR)
+        square = math.pi * far * far
+        f = (1 - 3 / square**2 + 105 / square**4) / (math.pi * far)
+        g = (1 - 15 / square**2 + 945 / square**4) / (math.pi * far * square)
+        turn = math.pi / 2 * np.remainder(far * far, 4)
+        f, g = (np.where(np.isinf(far), 0, v) for v in (f, g))
+        turn = np.where(np.isinf(far), 0, turn)
+        ends = 0.5 - f * np.cos(turn) - g * np.sin(turn), 0.5 + f * np.sin(turn) - g * np.cos(turn)
+    sine, cosine = (np.where(np.isnan(size), np.nan, np.copysign(np.where(size < _FAR, n, e), np.atleast_1d(value)))
+                    .reshape(value.shape).astype(dtype) for n, e in zip(found, ends))
+    return sine, cosine

@@ -20,11 +20,19 @@ def reciprocal(x: Any, out: Any = None) -> Any:
 
 
 def sigmoid(x: Any, out: Any = None) -> Any:
+    return np.divide(1, _one_plus_exp_of_minus(x), out=out)
+
+
+def gated(x: Any, gate: Any, out: Any = None) -> Any:
+    """x sigmoid(gate)"""
+    return np.divide(x, _one_plus_exp_of_minus(gate), out=out)
+
+
+def _one_plus_exp_of_minus(x: Any) -> Any:
     y = np.asarray(np.negative(x))
-    with np.errstate(over="ignore"):
-        np.exp(y, out=y)
+    np.exp(y, out=y)
     y += 1
-    return np.divide(1, y, out=out)
+    return y
 
 
 def relu(x: Any, out: Any = None) -> Any:
@@ -54,8 +62,8 @@ def keep_integers(function: Any) -> Any:
     return compute
 
 
-def silu(x: Any) -> Any:
-    return x * sigmoid(x)
+def silu(x: Any, out: Any = None) -> Any:
+    return gated(x, x, out)
 
 
 def nan_to_num(x: Any, nan: float, posinf: float, neginf: float) -> Any:
