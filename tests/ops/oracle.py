@@ -16,7 +16,7 @@ import numpy as np
 
 from pyacl.emulator.ops.registry import Operator
 from pyacl.emulator.ops.signature import Parameter, Signature, documented
-from pyacl.emulator.ops.types import BF16, DTYPES, F16, FLOATS, HALF, INTEGERS, category, parse, promote
+from pyacl.emulator.ops.types import BF16, DTYPES, F16, F32, FLOATS, HALF, INTEGERS, category, parse, promote
 
 torch = importlib.import_module("torch")
 
@@ -236,10 +236,13 @@ def told_type(operator: Any, inputs: list[Any]) -> Any:
 
 
 def half_of(values: list[Any]) -> Any:
-    """The half-precision type that all floating inputs share, which is then the result's; else None."""
+    """The half-precision type of the first floating input, which is then the result's, unless others differ; else None.
+
+    What is float32 beside it are scales and the like.
+    """
     arrays = [a for v in values for a in (v if isinstance(v, list) else [v]) if isinstance(a, (np.ndarray, Fractal))]
-    kinds = {a.dtype for a in arrays if a.dtype in FLOATS}
-    return kinds.pop() if kinds in ({F16}, {BF16}) else None
+    kinds = [a.dtype for a in arrays if a.dtype in FLOATS]
+    return kinds[0] if kinds and kinds[0] in HALF and set(kinds) <= {kinds[0], F32} else None
 
 
 def to_numpy(value: Any) -> Any:

@@ -81,12 +81,15 @@ def grad(g: dict[str, Any], cut: bool) -> Any:
 def draw_group_quant(d: Draw) -> list[Any]:
     mode, lead = d.integer(0, 1), (*d.shape(0, 1, 2), d.integer(1, 3))
     x = magnitudes(d, (*lead, 256 * d.integer(1, 2)), d.choice([F16, BF16]))
-    if d.flag():
-        x[(0,) * len(lead)][5] = np.inf if mode == 0 else 1
-    return given(d, x=x, weightOptional=d.array(lead, F32) if d.flag() else None,
+    first = x[(0,) * len(lead)]
+    if mode == 0 and d.flag():
+        first[5] = np.inf
+    first[6], first[6 + len(first) // 2] = 64, 7  # the scale is then a power of two, where nothing else counts
+    weight = (2.0 ** d.rng.integers(-2, 3, lead)).astype(F32)
+    return given(d, x=x, weightOptional=weight if d.flag() else None,
                  groupIndexOptional=counts_for(d, int(np.prod(lead))), dstType=d.choice([35, 36]), quantMode=mode,
                  blockSize=d.choice([0, 32 if mode else 128]), roundScale=bool(mode) or d.flag(),
-                 clampLimit=d.choice([-1.0, 1.5]), dstTypeMax=15.0, outputOrigin=False)
+                 clampLimit=d.choice([-1.0, -1.0, 1.5]), dstTypeMax=15.0, outputOrigin=False)
 
 
 def group_quant(g: dict[str, Any]) -> Any:
@@ -230,7 +233,7 @@ ORACLES = {
     "SwigluGroup": Oracle(named(group)("SwigluGroup"), draw_group, cases=10),
     "SwigluGroupGrad": Oracle(named(lambda g: grad(g, False))("SwigluGroupGrad"), draw_grad, **CLOSE, cases=10),
     "SwigluGroupQuantGrad": Oracle(named(lambda g: grad(g, True))("SwigluGroupQuantGrad"), draw_grad, **CLOSE, cases=10),
-    "SwigluGroupQuant": Oracle(named(group_quant)("SwigluGroupQuant"), draw_group_quant, rtol=1e-6),
+    "SwigluGroupQuant": Oracle(named(group_quant)("SwigluGroupQuant"), draw_group_quant, rtol=1e-6, cases=14),
     "ClippedSwigluV2": Oracle(named(clipped)("ClippedSwigluV2"), draw_clipped),
     "ClippedSwigluGrad": Oracle(named(clipped_grad)("ClippedSwigluGrad"), draw_clipped, **CLOSE, cases=10),
     "SwigluClamp": Oracle(silu_clamp, lambda d: [d.array((*d.shape(0, 2), 2 * d.integer(1, 4)), d.choice(FLOATS)), 1.5]),
