@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .registry import define
+from .rules import reject
 
 
 def number(x: Any) -> Any:
@@ -108,6 +109,61 @@ def fused_sgd(params: Any, grads: Any, momenta: Any, scale: Any, decay: float, m
     return [value for column in (columns if momenta else columns[:2]) for value in column]
 
 
+def adadelta(var: Any, squares: Any, updates: Any, lr: Any, rho: Any, epsilon: Any, grad: Any) -> Any:
+    lr, rho, epsilon = map(number, (lr, rho, epsilon))
+    squares = rho * squares + (1 - rho) * grad * grad
+    step = np.sqrt(updates + epsilon) / np.sqrt(squares + epsilon) * grad
+    return var - lr * step, squares, rho * updates + (1 - rho) * step * step
+
+
+def adadelta_shape(var: Any, squares: Any, updates: Any, lr: Any, rho: Any, epsilon: Any, grad: Any) -> Any:
+    if not (lr >= 0 and epsilon > 0 and 0 <= rho < 1):
+        reject(f"lr {lr} must not be below 0, epsilon {epsilon} be above it, rho {rho} lie in [0, 1)")
+    if any(s.dtype != var.dtype for s in (lr, rho, epsilon)):
+        reject("lr, rho and epsilon must be of var's type")
+    return states(var, squares, updates, grad)
+
+
+def adamax(var: Any, m: Any, v: Any, power: Any, lr: Any, beta1: Any, beta2: Any, epsilon: Any, grad: Any) -> Any:
+    power, lr, beta1, beta2, epsilon = map(number, (power, lr, beta1, beta2, epsilon))
+    m, v = beta1 * m + (1 - beta1) * grad, np.maximum(beta2 * v, np.abs(grad))
+    return var - lr / (1 - power) * m / (v + epsilon), m, v
+
+
+def adamax_shape(var: Any, m: Any, v: Any, power: Any, lr: Any, beta1: Any, beta2: Any, epsilon: Any, grad: Any) -> Any:
+    if not (epsilon >= 0 and 0 <= power < 1):
+        reject(f"epsilon {epsilon} must not be below 0, beta1Power {power} lie in [0, 1)")
+    return states(var, m, v, grad)
+
+
+def ftrl(var: Any, squares: Any, linear: Any, grad: Any, lr: Any, l1: Any, l2: Any, power: Any, locking: bool) -> Any:
+    lr, l1, l2, power = map(number, (lr, l1, l2, power))
+    old, squares = squares**-power, squares + grad * grad
+    new = squares**-power
+    linear = linear + grad - (new - old) / lr * var
+    var = (np.sign(linear) * l1 - linear) / (new / lr + 2 * l2)
+    return np.where(np.abs(linear) > l1, var, 0), squares, linear
+
+
+def ftrl_check(var: Any, squares: Any, linear: Any, grad: Any, *rest: Any) -> None:
+    states(var, squares, linear, grad, least=0)
+    if any(t.ndim > 1 or t.size != 1 or t.dtype != var.dtype for t in rest[:4]) or rest[4]:
+        reject("lr, l1, l2 and lrPower must have one element of var's type, useLocking must be false")
+
+
+def states(var: Any, *others: Any, least: int = 1) -> Any:
+    """The shapes of three outputs; refuses tensors that are not like var."""
+    if var.ndim < least or any(t.shape != var.shape or t.dtype != var.dtype for t in others):
+        reject(f"var {list(var.shape)} must have {least} dimensions or more, and its state and grad its shape and type")
+    return (tuple(var.shape),) * 3
+
+
+define("ApplyAdadelta", adadelta, shape=adadelta_shape, result=lambda var, *_: (var.dtype,) * 3, exact=True,
+       oracle="torch.optim.Adadelta", dtypes=dict.fromkeys(
+           "var accum accumUpdate grad varOut accumOut accumUpdateOut".split(), "f32 f16"))
+define("ApplyAdamax", adamax, shape=adamax_shape, result=lambda var, *_: (var.dtype,) * 3, exact=True,
+       oracle="torch.optim.Adamax", dtypes=dict.fromkeys("var m v grad varOut mOut vOut".split(), "f32 f16"))
+define("ApplyFtrl", ftrl, check=ftrl_check, oracle="element by element")
 define("ApplyAdam", adam, roles={"m": "io", "v": "io"}, oracle="torch.optim.Adam")
 define("ApplyAdamD", adam, oracle="torch.optim.Adam")
 define("ApplyAdamW", adam_w, oracle="torch.optim.AdamW")

@@ -132,7 +132,59 @@ def draw_descent(d: Draw) -> list[Any]:
     return [var, one(LR), grad]
 
 
+def draw_adadelta(d: Draw) -> list[Any]:
+    var, _, squares, grad = state(d)
+    return [var, squares, d.array(var.shape, F32, 0, 1), *map(np.float32, (LR, BETA2, EPSILON)), grad]
+
+
+def draw_adamax(d: Draw) -> list[Any]:
+    var, m, v, grad = state(d)
+    return [var, m, v, *map(np.float32, (BETA1 ** 3, LR, BETA1, BETA2, EPSILON)), grad]
+
+
+def by_torch(kind: Any, var: Any, grad: Any, **found: Any) -> Any:
+    """(var, then the state) after one step of an optimiser that is given its state."""
+    names = [n for n in found if n not in ("options", "step")]
+    p = torch.nn.Parameter(var.clone())
+    optimizer = kind([p], **found["options"])
+    optimizer.state[p].update({n: found[n].clone() for n in names}, step=torch.tensor(found["step"]))
+    p.grad = grad.clone()
+    optimizer.step()
+    return (p.detach(), *(optimizer.state[p][n] for n in names))
+
+
+def adadelta(var: Any, squares: Any, updates: Any, lr: Any, rho: Any, epsilon: Any, grad: Any) -> Any:
+    return by_torch(torch.optim.Adadelta, var, grad, square_avg=squares, acc_delta=updates, step=0.0,
+                    options={"lr": lr, "rho": rho, "eps": epsilon})
+
+
+def adamax(var: Any, m: Any, v: Any, power: Any, lr: Any, beta1: Any, beta2: Any, epsilon: Any, grad: Any) -> Any:
+    """torch adds epsilon to the gradient, so the parameter is compared with the formula."""
+    _, m, v = by_torch(torch.optim.Adamax, var, grad, exp_avg=m, exp_inf=v, step=2.0,
+                       options={"lr": lr, "betas": (beta1, beta2), "eps": 0.0})
+    return torch.addcdiv(var, m, v + epsilon, value=-lr / (1 - power)), m, v
+
+
+def draw_ftrl(d: Draw) -> list[Any]:
+    var, linear, squares, grad = state(d)
+    return [var, squares, linear, grad, *map(one, (LR, 0.4, 0.1, d.choice([-0.5, -0.7]))), False]
+
+
+def ftrl(var: Any, squares: Any, linear: Any, grad: Any, *rest: Any) -> Any:
+    lr, l1, l2, power = (float(v) for v in rest[:4])
+    found = []
+    for w, n, z, g in zip(*(t.reshape(-1).double().tolist() for t in (var, squares, linear, grad))):
+        new = n + g * g
+        z = z + g - (new ** -power - n ** -power) / lr * w
+        w = (np.sign(z) * l1 - z) / (new ** -power / lr + 2 * l2) if abs(z) > l1 else 0.0
+        found.append((w, new, z))
+    return tuple(torch.tensor(v).reshape(var.shape) for v in zip(*found))
+
+
 ORACLES = {
+    "ApplyAdadelta": Oracle(adadelta, draw_adadelta, rtol=1e-4, atol=1e-5),
+    "ApplyAdamax": Oracle(adamax, draw_adamax, rtol=1e-4, atol=1e-5),
+    "ApplyFtrl": Oracle(ftrl, draw_ftrl, rtol=1e-4, atol=1e-4),
     "ApplyAdam": Oracle(adam, draw_adam, rtol=1e-4, atol=1e-5),
     "ApplyAdamD": Oracle(adam, draw_adam, rtol=1e-4, atol=1e-5),
     "ApplyAdamW": Oracle(adam_w, draw_adam_w, rtol=1e-4, atol=1e-5),
