@@ -423,7 +423,10 @@ class Flight:
             self.__class__ = _Landed
         self.held = {}
         self._batches.clear()
-        self.workspace, self.room, self._buffer = ffi.NULL, 0, None
+        buffer, self._buffer = self._buffer, None
+        self.workspace, self.room = ffi.NULL, 0
+        if buffer is not None:
+            buffer.close()
 
 
 class _Landed(Flight):

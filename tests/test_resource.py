@@ -389,6 +389,7 @@ EVERYTHING = """
     once = pyacl.Executor("aclnnAdd", x, x, 1, out)
     cache = pyacl.ops.cache(4)
     pyacl.ops.aclnnMul(x, x, out, stream=stream)
+    pyacl.ops.aclnnMm(x.reshape(2, 2), x.reshape(2, 2), pyacl.Tensor.empty((2, 2)), 0)  # with a workspace
     add.launch(stream)
     stream.call(print, "ran")
     stream.record(event)
