@@ -36,6 +36,13 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise CommandError(f"{message}: see {self.prog} --help")
 
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """As ever, but what a command does not know is that command's error, with its name."""
+        known, unknown = super().parse_known_args(*args, **kwargs)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
+
 
 def add_commands(parser: argparse.ArgumentParser, commands: Mapping[str, tuple[str, str]],
                  argv: Sequence[str], title: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import textwrap
 import zipfile
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
@@ -12,9 +13,12 @@ import numpy as np
 
 from .cli import CommandError
 from .dtypes import Format, to_numpy
+from .model_desc import short_names
 
 if TYPE_CHECKING:
     from .emulator.models.describe import ModelInfo, TensorInfo
+
+_LONG = 48  # characters of a name that leave room for the other columns
 
 
 def add_parser(subparsers: Any) -> None:
@@ -111,27 +115,41 @@ def _show(about: dict[str, Any]) -> None:
 
     made = " ".join(filter(None, (about["framework"] and f"from {about['framework']}",
                                   about["compiler"] and f"by {about['compiler']}")))
-    print(f"model     {about['name']}" + (f" ({made})" if made else ""))
-    print(f"SoC       {about['soc'] or 'not told'}")
+    _line("model", about["name"] + (f" ({made})" if made else ""))
+    _line("SoC", about["soc"] or "not told")
     if about["command"]:
-        print(f"command   {about['command']}")
-    print(f"memory    {about['work_bytes']:,} bytes of work, {about['weight_bytes']:,} bytes of weights, "
-          f"{about['streams']} streams, {about['events']} events")
+        _line("command", about["command"])
+    _line("memory", f"{about['work_bytes']:,} bytes of work, {about['weight_bytes']:,} bytes of weights, "
+                    f"{about['streams']} streams, {about['events']} events")
     for what in ("inputs", "outputs"):
         print()
         text.table((what, "type", "shape", "format", "bytes"), [
-            (t["name"], t["dtype"], _dims(t), t["format"], f"{t['bytes']:,}") for t in about[what]], left=4)
+            (name, t["dtype"], _dims(t), t["format"], f"{t['bytes']:,}")
+            for name, t in zip(_names(about[what]), about[what])], left=4)
     print()
     for kind, values in about["gears"].items():
         gears = ["x".join(map(str, v)) if isinstance(v, list) else str(v) for v in values]
-        print(f"gears     {kind}: {', '.join(gears)}")
+        _line("gears", f"{kind}: {', '.join(gears)}")
     for name, mode in about["aipp"].items():
-        print(f"AIPP      {mode}, in front of {name}")
+        _line("AIPP", f"{mode}, in front of {name}")
     count = sum(about["operators"].values())
     most = ", ".join(f"{n} {kind}" for kind, n in list(about["operators"].items())[:8])
-    print(f"operators {count}: {most}{', ...' if len(about['operators']) > 8 else ''}")
-    print(f"kernels   {len(about['kernels'])}")
-    print("parts     " + ", ".join(f"{p['name']} {p['bytes']:,}" for p in about["partitions"]))
+    _line("operators", f"{count}: {most}{', ...' if len(about['operators']) > 8 else ''}")
+    _line("kernels", str(len(about["kernels"])))
+    _line("parts", ", ".join(f"{p['name']} {p['bytes']:,}" for p in about["partitions"]))
+
+
+def _line(what: str, content: str) -> None:
+    from .bench import text
+
+    print(textwrap.fill(f"{what:<9} {content}", text.WIDTH, subsequent_indent=" " * 10, break_long_words=False,
+                        break_on_hyphens=False))
+
+
+def _names(tensors: list[dict[str, Any]]) -> list[str]:
+    """Their names; where these are long, the last parts, by which pyacl knows them."""
+    names = [t["name"] for t in tensors]
+    return names if max(map(len, names), default=0) <= _LONG else short_names(names)
 
 
 def _dims(tensor: dict[str, Any]) -> str:
@@ -147,6 +165,7 @@ def _run(args: argparse.Namespace) -> int:
     from .device import Device
     from .model import Model
 
+    model_file(args.file)
     with Device(args.device), Model.from_file(args.file) as model:
         inputs = load_inputs(model, args.input, parse_shapes(args.shape))
         results = model(*inputs)
@@ -162,6 +181,12 @@ def _run(args: argparse.Namespace) -> int:
             line += f" -> {path}"
         print(line)
     return 0
+
+
+def model_file(path: str) -> None:
+    """Raises CommandError for a path at which there is no file."""
+    if not os.path.isfile(path):
+        raise CommandError(f"{path} is {'a folder' if os.path.isdir(path) else 'not there'}: name an .om file")
 
 
 def _file_name(name: str) -> str:
@@ -188,7 +213,7 @@ def load_inputs(model: Any, files: Sequence[str], shapes: Optional[dict[str, tup
     unknown = set(shapes) - {t.name for t in model.inputs}
     if unknown:
         raise CommandError(f"the model has no input {', '.join(sorted(unknown))}")
-    wanted = {t.name: shapes.get(t.name) or _some_shape(model, t) for t in model.inputs}
+    wanted = {t.name: shapes.get(t.name) or some_shape(model, t) for t in model.inputs}
     if not files:
         rng = np.random.default_rng(0)
         return [_random(rng, wanted[t.name], t.dtype) for t in model.inputs]
@@ -198,6 +223,8 @@ def load_inputs(model: Any, files: Sequence[str], shapes: Optional[dict[str, tup
         name, equals, path = text.partition("=")
         if not equals or name not in order:
             name, path = (order[position] if position < len(order) else "?"), text
+        if not os.path.isfile(path):
+            raise CommandError(f"{path}: there is no such file; the model's inputs are {', '.join(order)}")
         if path.endswith(".npz"):
             arrays = _read(path)
             strange = set(arrays) - set(order)
@@ -222,20 +249,23 @@ def _read(path: str) -> Any:
             with found:
                 return dict(found)
     except (ValueError, EOFError, zipfile.BadZipFile):
-        raise CommandError(f"{path} is not a file of numpy's") from None
+        raise CommandError(f"{path} is not a file of numpy's that holds numbers") from None
     return found
 
 
 def _load(path: str, info: Any, shape: tuple[int, ...]) -> Any:
     if path.endswith(".npy"):
         return _read(path)
-    data = np.fromfile(path, info.dtype)
-    if data.size != np.prod(shape):
-        raise CommandError(f"{path} has {data.size} elements, {info.name} takes {list(shape)}")
-    return data.reshape(shape)
+    if info.dtype is None:
+        raise CommandError(f"{path}: {info.name} has a type that numpy lacks")
+    data = np.fromfile(path, np.uint8)
+    if data.size != info.nbytes_of(shape):
+        raise CommandError(f"{path} has {data.size} bytes, {info.name} takes {info.nbytes_of(shape)}: {info.dtype} "
+                           f"{list(shape)}")
+    return data.view(info.dtype).reshape(shape)
 
 
-def _some_shape(model: Any, info: Any) -> tuple[int, ...]:
+def some_shape(model: Any, info: Any) -> tuple[int, ...]:
     """The largest gear's shape of an input, or 1 where a dimension is free."""
     desc = model.desc
     if not info.dynamic:

@@ -240,10 +240,14 @@ def _ranges(handle: Any, index: int) -> tuple[tuple[int, int], ...]:
 
 
 def _named(tensors: list[TensorInfo]) -> tuple[TensorInfo, ...]:
-    """Gives outputs their own names instead of ``node:index:name``, where these are unique."""
-    short = [_short(t.full_name) for t in tensors]
-    return tuple(TensorInfo(**{**t.__dict__, "name": s if short.count(s) == 1 else t.full_name})
-                 for t, s in zip(tensors, short))
+    return tuple(TensorInfo(**{**t.__dict__, "name": name})
+                 for t, name in zip(tensors, short_names([t.full_name for t in tensors])))
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Tensors' own names instead of ``node:index:name``, where these are unique."""
+    short = [_short(name) for name in names]
+    return [s if short.count(s) == 1 else name for s, name in zip(short, names)]
 
 
 def _short(name: str) -> str:

@@ -40,8 +40,10 @@ assert backend._active is None
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                           env={**os.environ, "PYACL_BACKEND": "native"})
     for text in ("input_image  float32  1x3x256x512  NCHW    1,572,864", "SoC       Ascend310B4", "kernels   129",
-                 "127 Conv2D", "WEIGHTS_DATA 2,203,648", "from Onnx by 7.6.0.1.220"):
+                 "127 Conv2D", "WEIGHTS_DATA 2,203,648", "from Onnx by 7.6.0.1.220",
+                 "instance_embedding  float32  1x4x256x512  NCHW    2,097,152"):
         assert text in done.stdout
+    assert max(map(len, done.stdout.splitlines()[1:])) <= 100
 
 
 def test_inspect_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,6 +98,14 @@ def test_run_of_wrong_input(om: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     found = capsys.readouterr().err
     assert "x.npy is not a file of numpy's" in found
     assert "x.npz has q, the model takes x" in found
+    (tmp_path / "x.bin").write_bytes(b"abc")
+    for given, text in ((("--input", tmp_path / "x.bin"), "x.bin has 3 bytes, x takes 1024: float32 [4, 64]"),
+                        (("--input", tmp_path / "none.npy"), "none.npy: there is no such file"),
+                        (("--input", "z=none.npy"), "z=none.npy: there is no such file; the model's inputs are x"),
+                        (("--inputs", "x.npy"), "see pyacl model run --help")):
+        assert run("model", "run", om, *given) == 2
+        assert text in capsys.readouterr().err
+    assert run("model", "run", tmp_path / "none.om") == run("model", "run", tmp_path) == 2
 
 
 def test_bench(om: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,9 +133,25 @@ def test_bench_of_nothing(om: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run("bench", "model") == 2
     assert run("bench", "model", om, "--device", "x") == 2
     assert run("bench", "model", om, "--batch", 3) == 2
-    assert run("bench", "model", tmp_path / "none.om") == 1
+    assert run("bench", "model", tmp_path / "none.om") == 2
     assert run("bench", "model", om, "--device", "0,77") == 1
     assert "there is no device 77" in capsys.readouterr().err
+
+
+def test_bench_refuses_what_does_not_fit(om: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gears = models.compiled(models.dense("n"), tmp_path / "g.om", dynamic_batch=(1, 2, 8))
+    np.save(tmp_path / "rows.npy", X[:3])
+    np.save(tmp_path / "double.npy", X.astype(float))
+    for model, options, text in (
+            (gears, ("--batch", 3), "--batch 3: the model was compiled for 1, 2, 8"),
+            (gears, ("--dymHW", "3,4"), "--dymHW cannot be set, the model has dynamic batch: use --batch"),
+            (om, ("--dymDims", "x:4,64"), "--dymDims cannot be set, the model has fixed shapes"),
+            (om, ("-i", tmp_path / "rows.npy"), "holds float32 [3, 64], what is measured takes float32 [4, 64]"),
+            (om, ("-i", tmp_path / "double.npy"), "holds float64 [4, 64]")):
+        assert run("bench", "model", model, "--loop", 2, *options) == 2
+        captured = capsys.readouterr()
+        assert text in captured.err
+        assert not captured.out
 
 
 @pytest.mark.parametrize("style", ["ours", "atc"])
@@ -152,13 +178,22 @@ def test_compile(tmp_path: Path, style: str, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize(("options", "text"), [
     (["--input-shape", "x:1"], "but the model says"), (["--input-shape", "nonsense"], "is not name:dim"),
-    (["--framework", "3"], "compiles ONNX"), (["--dynamic-dims", "a,b"], "is not a row of gears")])
+    (["--framework", "3"], "compiles ONNX"), (["--dynamic-dims", "a,b"], "is not a row of gears"),
+    (["--soc_version", "910B"], "such as Ascend910B3"), (["-o", "/nowhere/m.om"], "there is no folder /nowhere")])
 def test_compile_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], text: str) -> None:
     source = tmp_path / "m.onnx"
     source.write_bytes(models.dense("n").SerializeToString())
-    assert run("emulator", "compile", source, *options) == 1
+    assert run("emulator", "compile", source, *options) == 2
     assert text in capsys.readouterr().err
     assert not (tmp_path / "m.om").exists()
+
+
+def test_compile_of_something_else(om: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.onnx").write_text("nothing of ONNX")
+    for path, text in ((om, "is already an .om"), (tmp_path / "none.onnx", "No such file"),
+                       (tmp_path / "text.onnx", "is no readable ONNX file")):
+        assert run("emulator", "compile", path, "-o", tmp_path / "x.om") == 2
+        assert text in capsys.readouterr().err
 
 
 def test_compile_with_aipp(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

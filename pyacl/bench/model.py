@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Optional, Sequence
 import numpy as np
 
 from ..cli import CommandError
+from ..model_cli import load_inputs, model_file, parse_shapes, some_shape
 from . import text
 from .environment import environment
 from .record import Result
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     path = args.model or args.file
     if not path:
         raise CommandError("name the model to measure")
+    model_file(path)
     check_outputs(args)
     try:
         devices = [int(d) for d in args.device.split(",")]
@@ -124,16 +126,18 @@ class _Case:
 
 
 def _cases(model: Model, args: argparse.Namespace) -> list[_Case]:
-    from ..model_cli import parse_shapes
-
     desc = model.desc
     batches = args.batch or ([args.dymBatch] if args.dymBatch else [])
     shapes = parse_shapes(args.dymDims)
+    _check_options(model, {"--batch": bool(batches), "--dymHW": bool(args.dymHW), "--dymDims": bool(shapes)})
     if not desc.batches and batches and not any(t.dynamic for t in model.inputs):
         fixed = {t.shape[0] for t in model.inputs if t.shape}
         if set(batches) - fixed:
             raise CommandError(f"the model's batch is {', '.join(map(str, sorted(fixed)))}, and cannot be changed")
     if desc.batches:
+        if set(batches) - set(desc.batches):
+            raise CommandError(f"--batch {' '.join(map(str, batches))}: the model was compiled for "
+                               f"{', '.join(map(str, desc.batches))}")
         return [_Case(f"batch {b}", {t.name: tuple(b if n < 0 else n for n in t.shape) for t in model.inputs}, batch=b)
                 for b in batches or desc.batches]
     if desc.sizes:
@@ -142,6 +146,9 @@ def _cases(model: Model, args: argparse.Namespace) -> list[_Case]:
                 height, width = (int(n) for n in args.dymHW.replace("x", ",").split(","))
             except ValueError:
                 raise CommandError(f"--dymHW {args.dymHW}: write height,width") from None
+            if (height, width) not in desc.sizes:
+                raise CommandError(f"--dymHW {args.dymHW}: the model was compiled for "
+                                   f"{', '.join('{},{}'.format(*size) for size in desc.sizes)}")
             sizes: Sequence[tuple[int, int]] = [(height, width)]
         else:
             sizes = desc.sizes
@@ -155,9 +162,7 @@ def _cases(model: Model, args: argparse.Namespace) -> list[_Case]:
         return found
     if any(t.dynamic for t in model.inputs):
         if not shapes and not batches:
-            from ..model_cli import _some_shape
-
-            shapes = {t.name: _some_shape(model, t) for t in model.inputs}
+            shapes = {t.name: some_shape(model, t) for t in model.inputs}
         if batches:
             return [_Case(f"batch {b}", {t.name: tuple(b if n < 0 else n for n in t.shape) for t in model.inputs})
                     for b in batches]
@@ -165,11 +170,26 @@ def _cases(model: Model, args: argparse.Namespace) -> list[_Case]:
     return [_Case("", {t.name: t.shape for t in model.inputs})]
 
 
-def _inputs(model: Model, case: _Case, args: argparse.Namespace) -> list[Any]:
-    from ..model_cli import load_inputs
+def _check_options(model: Model, given: dict[str, bool]) -> None:
+    """Refuses options that choose what the model has no choice of."""
+    desc = model.desc
+    kind, fitting = ("dynamic batch", {"--batch"}) if desc.batches else \
+        ("dynamic resolution", {"--dymHW"}) if desc.sizes else \
+        ("dynamic dims", {"--dymDims"}) if desc.dims else \
+        ("dynamic shapes", {"--dymDims", "--batch"}) if desc.dynamic else ("fixed shapes", {"--batch"})
+    wrong = [option for option, present in given.items() if present and option not in fitting]
+    if wrong:
+        use = f": use {' or '.join(sorted(fitting))}" if desc.dynamic else ""
+        raise CommandError(f"{' and '.join(wrong)} cannot be set, the model has {kind}{use}")
 
-    shapes = {n: s for n, s in case.shapes.items() if n in {t.name for t in model.inputs}}
-    arrays = load_inputs(model, args.input, shapes)
+
+def _inputs(model: Model, case: _Case, args: argparse.Namespace) -> list[Any]:
+    arrays = load_inputs(model, args.input, case.shapes)
+    for array, info in zip(arrays, model.inputs):
+        wanted = case.shapes.get(info.name, info.shape)
+        if info.dtype not in (None, array.dtype) or array.shape != tuple(wanted):
+            raise CommandError(f"the file for {info.name} holds {array.dtype} {list(array.shape)}, what is measured "
+                               f"takes {info.dtype} {list(wanted)}")
     if args.pure_data_type == "zero" and not args.input:
         arrays = [np.zeros_like(a) for a in arrays]
     return arrays

@@ -51,6 +51,9 @@ def _fail(text: str) -> Failure:
 def compile_model(model: Union[str, os.PathLike[str], ModelProto], options: Optional[Options] = None) -> list[Any]:
     """The parts of an .om, to be written one after another. `Failure` says what does not fit."""
     options = options or Options()
+    if options.soc and not re.fullmatch(r"Ascend\d{3}\w*", options.soc):
+        raise _fail(f"--soc_version={options.soc}: give a chip's name such as Ascend910B3, as npu-smi info shows it "
+                    "behind Ascend, or none for a model that any device takes")
     proto = onnx_graph.load(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
     name = options.name or (os.path.splitext(os.path.basename(os.fspath(model)))[0]
                             if isinstance(model, (str, os.PathLike)) else proto.graph.name or "model")
@@ -125,7 +128,9 @@ def write(path: str, parts: list[Any]) -> None:
     except OSError as error:
         if os.path.exists(partial):
             os.unlink(partial)
-        raise Failure(lib.ACL_ERROR_WRITE_FILE, f"{path} cannot be written: {error}") from None
+        folder = os.path.dirname(path)
+        why = f"there is no folder {folder}" if folder and not os.path.isdir(folder) else error.strerror
+        raise Failure(lib.ACL_ERROR_WRITE_FILE, f"{path} cannot be written: {why}") from None
 
 
 def bundle(models: Sequence[bytes], variables: int = 0) -> list[Any]:
@@ -420,7 +425,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """``pyacl emulator compile``: 0, or 1 with the reason on stderr."""
+    """``pyacl emulator compile``: 0; 1 when it fails, 2 when options or files do not fit, with the reason on stderr."""
     try:
         if arguments.singleop:
             from ..single_op import compile as single_op
@@ -429,7 +434,8 @@ def run(arguments: argparse.Namespace) -> int:
         path = _run(arguments)
     except Failure as failure:
         print(f"pyacl emulator compile: {failure.text}", file=sys.stderr)
-        return 1
+        wrong = (lib.ACL_ERROR_GE_PARAM_INVALID, lib.ACL_ERROR_GE_EXEC_MODEL_PATH_INVALID, lib.ACL_ERROR_WRITE_FILE)
+        return 2 if failure.code in wrong else 1
     info = describe.describe_file(path)
     print(f"{path}: {len(info.inputs)} inputs, {len(info.outputs)} outputs, {os.path.getsize(path)} bytes")
     return 0

@@ -44,8 +44,14 @@ def load(path: str) -> ModelProto:
     onnx = require()
     try:
         return onnx.load(path)
-    except Exception as error:  # protobuf and file errors have no common base
-        raise Failure(lib.ACL_ERROR_GE_EXEC_MODEL_PATH_INVALID, f"{path} is no readable ONNX file: {error}") from None
+    except OSError as error:
+        raise Failure(lib.ACL_ERROR_GE_EXEC_MODEL_PATH_INVALID, f"{error.filename or path} cannot be read: "
+                      f"{error.strerror or error}") from None
+    except Exception as error:  # protobuf's and onnx's own
+        with open(path, "rb") as file:
+            compiled = file.read(4) == b"IMOD"
+        raise Failure(lib.ACL_ERROR_GE_EXEC_MODEL_PATH_INVALID, f"{path} is already an .om" if compiled else
+                      f"{path} is no readable ONNX file: {error}") from None
 
 
 def real_inputs(graph: GraphProto) -> list[ValueInfoProto]:
