@@ -113,6 +113,9 @@ def test_description_in_c() -> None:
     assert lib.aclSetTensorConst(desc, NULL, 4) == invalid
     assert lib.aclSetTensorConst(desc, value, 0) == invalid
     assert lib.aclSetTensorShapeRange(NULL, 0, ffi.new("int64_t[][2]", 1)) == invalid
+    huge = TensorDesc((1 << 62, 8), np.float32)
+    assert (lib.aclGetTensorDescSize(huge.handle), lib.aclGetTensorDescElementCount(huge.handle)) == (0, 0)
+    assert b"64 bits" in ffi.string(lib.aclGetRecentErrMsg())
     trans = ffi.new("aclTensorDesc **")
     assert lib.aclTransTensorDescFormat(desc, lib.ACL_FORMAT_NCHW, trans) != 0
     lib.aclDestroyTensorDesc(NULL)

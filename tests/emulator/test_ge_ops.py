@@ -352,10 +352,20 @@ CASES = [
     Case("MaxPool", [image_hwc], lambda a: transposed(
         F.max_pool2d(t(transposed(a, 0, 3, 1, 2)), 2).numpy(), 0, 2, 3, 1),
          {"ksize": [1, 2, 2, 1], "strides": [1, 2, 2, 1], "padding": "VALID"}),
-    Case("ResizeNearestNeighborV2", [image, H(18, 4, dtype=np.int32)],
-         lambda a, s: F.interpolate(t(a), (18, 4), mode="nearest").numpy()),
+    Case("ResizeNearestNeighborV2", [image, H(17, 5, dtype=np.int32)],
+         lambda a, s: F.interpolate(t(a), (17, 5), mode="nearest").numpy()),
+    Case("ResizeNearestNeighborV2", [image, H(17, 5, dtype=np.int32)],
+         lambda a, s: F.interpolate(t(a), (17, 5), mode="nearest-exact").numpy(), {"half_pixel_centers": True}),
+    Case("ResizeNearestNeighborV2", [image, H(17, 5, dtype=np.int32)],  # each second one lies between two: the later
+         lambda a, s: a[:, :, (np.arange(17) + 1) // 2][..., [0, 2, 4, 5, 7]],
+         {"align_corners": True}),
     Case("ResizeBilinearV2", [image, H(18, 4, dtype=np.int32)],
          lambda a, s: F.interpolate(t(a), (18, 4), mode="bilinear").numpy(), {"half_pixel_centers": True}, 1e-5),
+    Case("ResizeBilinearV2", [image, H(17, 5, dtype=np.int32)],
+         lambda a, s: F.interpolate(t(a), (17, 5), mode="bilinear", align_corners=True).numpy(),
+         {"align_corners": True}, 1e-5),
+    Case("ResizeBilinearV2", [np.float16([[[[0, 4, 8]]]]), H(1, 6, dtype=np.int32)],  # from the left of each sample
+         lambda a, s: np.float32([[[[0, 2, 4, 6, 8, 8]]]])),
     Case("TransData", [image.astype(np.float16)], lambda a: np.pad(a, ((0, 0), (0, 10), (0, 0), (0, 0))).reshape(
         2, 1, 16, 9, 8).transpose(0, 1, 3, 4, 2), {"src_format": "NCHW", "dst_format": "NC1HWC0"}),
     Case("TransData", [r(20, 33, dtype=np.float16)], lambda a: np.pad(a, ((0, 12), (0, 15))).reshape(
@@ -428,6 +438,23 @@ def test_outputs_have_the_shape_that_follows(device: Any, type: str, inputs: Any
     with pytest.raises(pyacl.AclError) as caught:
         pyacl.op(type, given, outputs, attrs)
     assert caught.value.code == pyacl.lib.ACL_ERROR_GE_FAILURE
+
+
+def test_the_format_says_how_an_image_lies(device: Any) -> None:
+    """Where it is NCHW or NHWC; data_format, whose default is NHWC, is for tensors that do not say it."""
+    w = r(4, 6, 3, 3)
+    want = conv(image, w, stride=2, padding=1)
+    for order, strides in (("NCHW", [1, 1, 2, 2]), ("NHWC", [1, 2, 2, 1])):
+        axes = ["NCHW".index(c) for c in order]
+        x, filter = (pyacl.Tensor.from_numpy(transposed(a, *axes), format=order) for a in (image, w))
+        out = pyacl.Tensor.empty(tuple(want.shape[i] for i in axes), format=order)
+        pyacl.op("Conv2D", [x, filter], [out], {"strides": strides, "pads": [1] * 4})
+        y = pyacl.Tensor.empty(tuple((2, 6, 17, 5)[i] for i in axes), format=order)
+        pyacl.op("ResizeNearestNeighborV2", [x, np.int32([17, 5])], [y])
+        pyacl.Stream.default().synchronize()
+        np.testing.assert_allclose(out.numpy(), transposed(want, *axes), 1e-5, 1e-5)
+        resized = F.interpolate(t(image), (17, 5), mode="nearest").numpy()
+        np.testing.assert_array_equal(y.numpy(), transposed(resized, *axes))
 
 
 def test_a_part_of_the_dimensions_is_reshaped(device: Any) -> None:

@@ -155,11 +155,17 @@ def aclGetTensorDescFormat(desc: Any) -> int:
 
 
 def aclGetTensorDescSize(desc: Any) -> int:
-    return get(desc).nbytes
+    return _size(get(desc).nbytes, "bytes")
 
 
 def aclGetTensorDescElementCount(desc: Any) -> int:
-    return get(desc).count
+    return _size(get(desc).count, "elements")
+
+
+def _size(found: int, what: str) -> int:
+    if found >> 64:
+        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"the description has {found} {what}, which is more than 64 bits hold")
+    return found
 
 
 def aclGetTensorDescNumDims(desc: Any) -> int:

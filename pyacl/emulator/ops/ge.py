@@ -150,6 +150,10 @@ class GeOperator:
     @contextmanager
     def _raw(self, values: dict[str, Any], outputs: list[Any]) -> Iterator[tuple[Operator, tuple[Any, ...]]]:
         """The operator and its arguments as C would give them, for the time of one call."""
+        if "data_format" in values:
+            pictures = [values[s.name] for s in self.inputs if not s.many and s.name != "filter"]
+            values["data_format"] = next((layout_of(t, values["data_format"]) for t in pictures
+                                          if isinstance(t, Tensor) and t.ndim == 4), values["data_format"])
         self._check_unheeded(values)
         found = _call(self._arguments, values)
         if not isinstance(found, Use):
@@ -354,7 +358,7 @@ def load() -> None:
     if not _loaded:
         with _lock:
             if not _loaded:
-                from . import ge_networks, ge_table  # noqa: F401
+                from . import ge_networks, ge_resize, ge_table  # noqa: F401
 
                 _loaded = True
 
@@ -378,6 +382,11 @@ def types_of(name: str) -> list[str]:
         for operator in _operators.values():
             _by_aclnn.setdefault(operator.aclnn, []).append(operator.type)
     return sorted(_by_aclnn.get(name, ()))
+
+
+def layout_of(tensor: Tensor, otherwise: str) -> str:
+    """How an image lies: as its format says, where that is NCHW or NHWC."""
+    return {lib.ACL_FORMAT_NCHW: "NCHW", lib.ACL_FORMAT_NHWC: "NHWC"}.get(tensor.format, otherwise)
 
 
 def tensor(dtype: int, shape: tuple[int, ...], format: int) -> Tensor:

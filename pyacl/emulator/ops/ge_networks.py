@@ -156,17 +156,6 @@ for _type, _grad, _operator in (("MaxPoolWithArgmaxV3", "MaxPoolGradWithArgmaxV3
     ge(_grad, f"{_operator}Backward", lambda x, grad, argmax, ksize, strides, pads, dilation, ceil_mode, data_format: (
         grad, channels_first(x, data_format), argmax, ksize, strides, pads, dilation, ceil_mode), mixed=True,
        loose=True)
-ge("ResizeNearestNeighborV2", "aclnnUpsampleNearest2d", lambda x, size, align_corners, half_pixel_centers: (
-    x, sampled(size, not align_corners and not half_pixel_centers)), loose=True)
-ge("ResizeBilinearV2", "aclnnUpsampleBilinear2d", lambda x, size, align_corners, half_pixel_centers: (
-    x, sampled(size, align_corners or half_pixel_centers), align_corners, 0.0, 0.0), loose=True)
-
-
-def sampled(size: Any, known: bool) -> tuple[int, ...]:
-    """The new size, for the ways of placing the samples that the aclnn operators have."""
-    if not known:
-        raise NotImplementedError("resizing with these align_corners and half_pixel_centers")
-    return ints(size)
 
 
 def channels_first(x: Tensor, layout: str) -> Tensor:
