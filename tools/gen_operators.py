@@ -11,7 +11,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from pyacl.emulator.ops import table
+from pyacl.emulator.ops import ge, table
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "operators.md"
 HEAD = """# Operators of the emulator
@@ -22,7 +22,8 @@ whole prototype. *Types* are those that the operator's tensors may have; a call 
 emulated fails in phase one with its name.
 
 {emulated} of {declared} declared aclnn operators are emulated. {types} graph-engine types, for single operators by
-handle or description (`pyacl.OpHandle`, `pyacl.op`), share their functions.
+handle or description (`pyacl.OpHandle`, `pyacl.op`), share their functions; others have functions of their own and are
+listed below the table.
 
 | operator | types | oracle | graph-engine types | known deviations |
 |---|---|---|---|---|
@@ -38,7 +39,8 @@ def page() -> str:
         graph = " ".join(g.split(":")[0] for g in row.ge)
         text += f"| {row.name} | {row.dtypes} | {row.oracle} | {graph} | {row.deviations} |\n"
     missing = ", ".join(r.name for r in rows if not r.emulated)
-    return f"{text}\n## Not emulated\n\n{missing}\n"
+    own = "".join(f"- {o}\n" for o in ge.own())
+    return f"{text}\n## Graph-engine types of their own\n\n{own}\n## Not emulated\n\n{missing}\n"
 
 
 def main() -> int:

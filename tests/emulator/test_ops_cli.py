@@ -25,6 +25,15 @@ def test_patterns_and_graph_engine_types(capsys: pytest.CaptureFixture[str]) -> 
     assert any("Mat" in n or n == "aclnnMm" for n in names)
 
 
+def test_graph_engine_types_of_their_own_are_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["emulator", "ops", "GEMM"]) == 0
+    text = capsys.readouterr().out
+    assert "GEMM: a, b, c, alpha, beta -> y; transpose_a: bool = False; transpose_b: bool = False" in text
+    assert "ACL_INT8" in text
+    assert main(["emulator", "ops", "--json", "IsNan", "Log"]) == 0
+    assert {"IsNan", "Log"} <= {row["name"] for row in json.loads(capsys.readouterr().out)}
+
+
 def test_the_whole_table_has_every_declared_operator(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["emulator", "ops"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -9,7 +9,9 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+from . import ge
 from .registry import Row, table
+from .types import name
 
 
 def add_parser(subparsers: Any) -> None:
@@ -19,6 +21,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--missing", action="store_true", help="those that are not emulated")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     parser.set_defaults(run=run)
+
+
+def own_types() -> list[Row]:
+    """One row for each graph-engine type that no operator of the table computes."""
+    return [Row(o.type, str(o), True, " ".join(sorted({name(d) for s in o.inputs for d in s.dtypes})), "", "")
+            for o in ge.own()]
 
 
 def select(rows: list[Row], names: list[str]) -> list[Row]:
@@ -44,22 +52,23 @@ def describe(row: Row) -> str:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    rows = table()
+    rows, own = table(), own_types()
     if arguments.names:
         try:
-            rows = select(rows, arguments.names)
+            rows, own = select(rows + own, arguments.names), []
         except LookupError as unknown:
             print(f"pyacl: {unknown}; `pyacl emulator ops` lists all", file=sys.stderr)
             return 2
     if arguments.missing:
-        rows = [r for r in rows if not r.emulated]
+        rows, own = [r for r in rows if not r.emulated], []
     if arguments.json:
-        print(json.dumps([asdict(r) for r in rows], indent=1))
+        print(json.dumps([asdict(r) for r in rows + own], indent=1))
     elif arguments.names:
         print("\n\n".join(describe(r) for r in rows))
     else:
-        for row in rows:
+        for row in rows + own:
             mark = "+" if row.emulated else "-"
             print(f"{mark} {row.name:<44} {row.dtypes}".rstrip())
-        print(f"\n{sum(r.emulated for r in rows)} of {len(rows)} operators are emulated (+)")
+        more = f", and {len(own)} graph-engine types of their own" if own else ""
+        print(f"\n{sum(r.emulated for r in rows)} of {len(rows)} operators are emulated (+){more}")
     return 0

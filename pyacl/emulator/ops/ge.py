@@ -384,6 +384,12 @@ def types_of(name: str) -> list[str]:
     return sorted(_by_aclnn.get(name, ()))
 
 
+def own() -> list[GeOperator]:
+    """The types that no aclnn operator computes."""
+    load()
+    return [o for _, o in sorted(_operators.items()) if not o.aclnn]
+
+
 def layout_of(tensor: Tensor, otherwise: str) -> str:
     """How an image lies: as its format says, where that is NCHW or NHWC."""
     return {lib.ACL_FORMAT_NCHW: "NCHW", lib.ACL_FORMAT_NHWC: "NHWC"}.get(tensor.format, otherwise)
