@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import ml_dtypes
@@ -100,3 +101,17 @@ def test_numpys_buffer_is_left_as_it_was(stream: Any) -> None:
     x = pyacl.Tensor.from_numpy(np.ones(pieces.LARGE, np.float32))
     run(stream, "aclnnAbs", x, x)
     assert np.getbufsize() == before
+
+
+@pytest.mark.parametrize("sparse", [0, 2])
+def test_attention_does_not_hold_all_scores(stream: Any, sparse: int) -> None:
+    shape = (1, 16, 1024, 16)
+    q = pyacl.Tensor.from_numpy(rng.standard_normal(shape, np.float32))
+    mask = pyacl.Tensor.from_numpy(np.triu(np.ones((2048, 2048), np.uint8), 1)) if sparse else None
+    outs = [pyacl.Tensor.empty(s, np.float32) for s in ((1, 16, 1024, 8), (1, 16, 1024, 8), shape)]
+    tracemalloc.start()
+    run(stream, "aclnnFlashAttentionScore", q, q, q, None, None, None, mask, None, 0.25, 1.0, 65536, 65536, 16, "BNSD",
+        0, sparse, outs[0], outs[1], None, outs[2])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 << 20  # all scores are 64 MiB

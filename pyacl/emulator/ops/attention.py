@@ -13,6 +13,7 @@ import numpy as np
 
 from . import rules
 from .registry import by_name
+from .scores import Member, Sparse, bias, hidden
 
 Array = Any
 WIDTH = 8  # the last dimension of softmaxMax and softmaxSum
@@ -56,90 +57,6 @@ def layouts(text: str) -> tuple[str, str]:
     """Input's and output's layout: ``"BNSD_BSND"`` names both."""
     first, _, second = text.partition("_")
     return first, second or first
-
-
-# ---- masks
-
-def visible(q: int, k: int, mode: int, before: int, after: int, given: bool, prefix: Optional[int]) -> Optional[Array]:
-    """Where a query may see a key, by the sparse mode; None for everywhere."""
-    if mode in (1, 7, 8) or (mode == 0 and not given):
-        return None
-    rows, columns = np.arange(q)[:, None], np.arange(k)[None]
-    if mode == 0:
-        return (columns >= rows - before) & (columns <= rows + after)
-    shift = 0 if mode == 2 else k - q  # 2 is causal from the upper left corner, the others from the lower right
-    if mode in (2, 3):
-        return columns <= rows + shift
-    if mode == 4:
-        return (columns >= rows + shift - before) & (columns <= rows + shift + after)
-    if mode in (5, 6):
-        return (columns <= rows + shift) | (columns < (prefix or 0))
-    return rules.reject(f"sparseMode is {mode}: choose 0 to 8")
-
-
-def hidden(mask: Optional[Array], mode: int, batch: int, q: int, k: int) -> Optional[Array]:
-    """The given mask's part for one batch member, as [N or 1, q, k], True where a key is hidden.
-
-    In the modes 2, 3, 4, 6 the mask is the fixed triangular one, which the mode itself says already.
-    """
-    if mask is None or mode in (2, 3, 4, 6, 7, 8):
-        return None
-    if mask.ndim == 2:
-        mask = mask[None, None]
-    elif mask.ndim == 3:
-        mask = mask[:, None]
-    member = mask[min(batch, mask.shape[0] - 1)]
-    return member[:, :q, :k].astype(bool)
-
-
-def bias(shift: Optional[Array], batch: int, q: int, k: int) -> Optional[Array]:
-    if shift is None:
-        return None
-    return shift[min(batch, shift.shape[0] - 1)][:, :q, :k]
-
-
-# ---- one batch member: q [N, Sq, D], k and v [Nkv, Sk, D]
-
-def grouped(x: Array, heads: int) -> Array:
-    """Keys or values repeated for the query heads that share them."""
-    if heads == x.shape[0]:
-        return x
-    if heads % x.shape[0]:
-        rules.reject(f"{heads} query heads are not a multiple of {x.shape[0]} key heads")
-    return np.repeat(x, heads // x.shape[0], axis=0)
-
-
-def scores(q: Array, k: Array, scale: float, shift: Optional[Array], add_first: bool, seen: Optional[Array],
-           masked: Optional[Array]) -> Array:
-    s = np.matmul(q, grouped(k, q.shape[0]).transpose(0, 2, 1))
-    if shift is not None and add_first:
-        s = s + shift
-    s *= np.float32(scale)
-    if shift is not None and not add_first:
-        s = s + shift
-    if seen is not None:
-        np.copyto(s, -np.inf, where=~seen)
-    if masked is not None:
-        np.copyto(s, -np.inf, where=masked)
-    return s
-
-
-def softmax(s: Array) -> tuple[Array, Array, Array]:
-    """Probabilities, maxima and sums over the last dimension; rows without any key are all zero."""
-    top = s.max(axis=-1, keepdims=True, initial=-np.inf)
-    e = s - np.where(np.isfinite(top), top, np.float32(0))
-    np.exp(e, out=e)
-    total = e.sum(axis=-1, keepdims=True)
-    e /= np.where(total == 0, np.float32(1), total)
-    return e, top, total
-
-
-def dropout(p: Array, bits: Optional[Array], keep: float, batch: int) -> Optional[Array]:
-    """What probabilities are multiplied with: the mask has one bit for each, lowest bit first."""
-    if bits is None or keep >= 1:
-        return None
-    flat = np.unpackbits(bits, bitorder="little")[batch * p.size:(batch + 1) * p.size]
-    return flat.reshape(p.shape).astype(np.float32) / np.float32(keep)
 
 
 def wide(x: Array) -> Array:
@@ -198,57 +115,36 @@ class Score:
         self.members = members(self.layout, self.q, self.k, given.get("actualSeqQLenOptional"),
                                given.get("actualSeqKvLenOptional"))
 
-    def probabilities(self, number: int) -> tuple[Array, Array, Array, Optional[Array]]:
+    def member(self, number: int) -> Member:
         batch, a, b = self.members[number]
-        q, k = self.q[batch][:, a], self.k[batch][:, b]
+        q, k, v = self.q[batch][:, a], self.k[batch][:, b], self.v[batch][:, b]
         n, m = q.shape[1], k.shape[1]
         where = number if self.layout == "TND" else batch
         prefix = None if not self.prefix else int(self.prefix[min(where, len(self.prefix) - 1)])
-        seen = visible(n, m, self.mode, self.before, self.after, self.mask is not None, prefix)
-        p, top, total = softmax(scores(q, k, self.scale, bias(self.shift, where, n, m), self.add_first, seen,
-                                       hidden(self.mask, self.mode, where, n, m)))
-        return p, top, total, dropout(p, self.drop, self.keep, batch)
+        return Member(q, k, v, self.scale, Sparse(self.mode, self.before, self.after, self.mask is not None, prefix),
+                      hidden(self.mask, self.mode, where, n, m), bias(self.shift, where, n, m), self.add_first,
+                      None if self.drop is None else (self.drop.reshape(-1), self.keep, batch * q.shape[0] * n * m))
 
     def forward(self) -> tuple[Array, Array, None, Array]:
         b, n, s, _ = self.q.shape
         top, total = np.zeros((b, n, s, 1), np.float32), np.zeros((b, n, s, 1), np.float32)
         out = np.zeros((b, n, s, self.v.shape[-1]), np.float32)
-        for number, (batch, rows, keys) in enumerate(self.members):
-            p, highest, sums, kept = self.probabilities(number)
-            if kept is not None:
-                p = p * kept
-            out[batch][:, rows] = np.matmul(p, grouped(self.v[batch][:, keys], n))
-            top[batch][:, rows] = np.where(np.isfinite(highest), highest, 0)
-            total[batch][:, rows] = sums
-        top, total = wide(top), wide(total)
+        for number, (batch, rows, _) in enumerate(self.members):
+            self.member(number).attend(out[batch][:, rows], top[batch][:, rows], total[batch][:, rows])
+        top, total = wide(np.where(np.isfinite(top), top, np.float32(0))), wide(total)
         if self.layout == "TND":
             top, total = top[0].transpose(1, 0, 2), total[0].transpose(1, 0, 2)
         return top, total, None, from_bnsd(out, self.layout)
 
     def backward(self, dy: Array) -> tuple[Optional[Array], ...]:
         dy = to_bnsd(dy, self.layout, self.heads)
-        dq, dk, dv = np.zeros_like(self.q), np.zeros_like(self.k), np.zeros_like(self.v)
-        n, groups = self.q.shape[1], self.k.shape[1]
+        dq, dk, dv = (np.zeros(x.shape, np.float32) for x in (self.q, self.k, self.v))
         dpse = None if self.shift is None else np.zeros(self.shift.shape, np.float32)
         for number, (batch, rows, keys) in enumerate(self.members):
-            p, _, _, kept = self.probabilities(number)
-            g = dy[batch][:, rows]
-            dropped = p if kept is None else p * kept
-            heads = np.matmul(dropped.transpose(0, 2, 1), g)
-            dv[batch][:, keys] += heads.reshape(groups, n // groups, *heads.shape[1:]).sum(axis=1)
-            dp = np.matmul(g, grouped(self.v[batch][:, keys], n).transpose(0, 2, 1))
-            if kept is not None:
-                dp = dp * kept
-            ds = p * (dp - (dp * p).sum(axis=-1, keepdims=True))
-            scaled = ds * np.float32(self.scale)
-            if dpse is not None:
-                part = scaled if self.add_first else ds
-                target = dpse[min(batch, dpse.shape[0] - 1)]
-                target[:, :part.shape[1], :part.shape[2]] += part.sum(axis=1, keepdims=True) \
-                    if target.shape[1] == 1 and part.shape[1] > 1 else part
-            dq[batch][:, rows] = np.matmul(scaled, grouped(self.k[batch][:, keys], n))
-            heads = np.matmul(scaled.transpose(0, 2, 1), self.q[batch][:, rows])
-            dk[batch][:, keys] += heads.reshape(groups, n // groups, *heads.shape[1:]).sum(axis=1)
+            where = number if self.layout == "TND" else batch
+            n, m = dq[batch][:, rows].shape[1], dk[batch][:, keys].shape[1]
+            self.member(number).backward(dy[batch][:, rows], dq[batch][:, rows], dk[batch][:, keys],
+                                         dv[batch][:, keys], bias(dpse, where, n, m))
         if self.depth < dq.shape[3]:
             parts = [*np.split(dq, [self.depth], axis=3), *np.split(dk, [self.depth], axis=3), dv]
             return (*(from_bnsd(d, self.layout) for d in parts), dpse)
@@ -346,12 +242,10 @@ def infer(given: dict[str, Any]) -> Any:
         row = 0 if packed_input else i
         x = q[row][:, q_spans[i]]
         n, m = x.shape[1], k.shape[1]
-        seen = visible(n, m, mode, before, after, mask is not None, None)
-        p, top, total = softmax(scores(x, k, given["scaleValue"], bias(shift, i, n, m), False, seen,
-                                       hidden(mask, mode, i, n, m)))
-        out[row][:, q_spans[i]] = np.matmul(p, grouped(v, x.shape[0]))
-        with np.errstate(divide="ignore"):
-            lse[row][:, q_spans[i]] = np.where(total > 0, top + np.log(total), np.inf)
+        top, total = np.zeros((x.shape[0], n, 1), np.float32), np.zeros((x.shape[0], n, 1), np.float32)
+        Member(x, k, v, given["scaleValue"], Sparse(mode, before, after, mask is not None),
+               hidden(mask, mode, i, n, m), bias(shift, i, n, m)).attend(out[row][:, q_spans[i]], top, total)
+        lse[row][:, q_spans[i]] = np.where(total > 0, top + np.log(total), np.inf)
     if "softmaxLseFlag" not in given:
         return from_bnsd(out, result)
     lse = lse[0].transpose(1, 0, 2) if packed_input else lse

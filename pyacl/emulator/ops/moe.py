@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from . import rules
-from .attention import softmax
 from .registry import define
+from .scores import softmax
 from .types import DTYPES
 from .unary import sigmoid
 

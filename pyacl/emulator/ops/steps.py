@@ -9,9 +9,9 @@ import numpy as np
 
 from ...capi import lib
 from . import rules
-from .attention import softmax
 from .random import drawn
 from .registry import define
+from .scores import softmax
 
 TILING = lib.ACLNN_ERR_INNER_TILING_ERROR
 
