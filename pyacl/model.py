@@ -11,7 +11,7 @@ import numpy as np
 from . import errors
 from .binding import Array, Binding, CallBinding, _ordered
 from .capi import ffi, lib
-from .context import Context, switched
+from .context import Context, flight_on, switched
 from .memory import DeviceBuffer, host_bytes
 from .model_config import ExecConfig, LoadConfig
 from .model_desc import ModelDesc, Path, TensorInfo, path_bytes
@@ -212,8 +212,8 @@ class Model(Resource):
             args = (self.handle, binding.handle, output)
             code, function = lib.aclmdlExecute(*args), "aclmdlExecute"
         else:
-            args = (self.handle, binding.handle, output, _NULL if stream is None else stream.handle,
-                    self._default_config() if config is None else config.handle)
+            args = (self.handle, binding.handle, output, _NULL if stream is None else flight_on(stream).handle,
+                    self._default_config() if config is None else _options(config))
             code, function = lib.aclmdlExecuteV2(*args), "aclmdlExecuteV2"
         if code:
             try:
@@ -235,14 +235,18 @@ class Model(Resource):
         have work on another stream at the same time.
         """
         try:
-            if binding.model is not self or binding._copies or config is not None:
-                return self._execute_async(binding, stream, config)
+            flight = stream.flight
+            plain = binding.model is self and not binding._copies and config is None
         except AttributeError:
+            if isinstance(binding, Binding) and not isinstance(stream, Stream):
+                raise TypeError(f"a stream is a pyacl.Stream, not {stream!r}") from None
             raise _no_binding(binding) from None
+        if not plain:
+            return self._execute_async(binding, stream, config)
         code = lib.aclmdlExecuteAsync(self.handle, binding.handle, binding._output, stream.handle)
         if code:
             self._again(code, "aclmdlExecuteAsync", self.handle, binding.handle, binding._output, stream.handle)
-        stream.flight.held[binding] = None
+        flight.held[binding] = None
 
     def _execute_async(self, binding: Binding, stream: Stream, config: Optional[ExecConfig]) -> None:
         output = self._checked(binding)
@@ -253,7 +257,7 @@ class Model(Resource):
         args: tuple[Any, ...] = (self.handle, binding.handle, output, stream.handle)
         function = "aclmdlExecuteAsync"
         if config is not None:
-            args, function = (*args, config.handle), "aclmdlExecuteAsyncV2"
+            args, function = (*args, _options(config)), "aclmdlExecuteAsyncV2"
         code = getattr(lib, function)(*args)
         if code:
             self._again(code, function, *args)
@@ -352,6 +356,12 @@ def _as_array(value: Any) -> Array:
 def _no_binding(value: Any) -> Exception:
     return TypeError(f"a {type(value).__name__} is no binding: make one with model.bind(inputs, outputs)") \
         if not isinstance(value, Binding) else errors.ClosedError("this Binding is closed")
+
+
+def _options(config: ExecConfig) -> Any:
+    if not isinstance(config, ExecConfig):
+        raise TypeError(f"the options of an execution are an ExecConfig, not a {type(config).__name__}")
+    return config.handle
 
 
 def _block(buffer: Optional[DeviceBuffer]) -> tuple[Any, int]:

@@ -325,6 +325,15 @@ def test_binding_of_another_model(model: Model, om: Path, stream: Stream) -> Non
         for run in (lambda: model.execute(binding), lambda: model.execute_async(binding, stream)):
             with pytest.raises(ValueError, match="not of"):
                 run()
+    with model.bind([X]) as binding:
+        for wrong in (None, "s"):
+            with pytest.raises(TypeError, match="a stream is a pyacl.Stream"):
+                model.execute_async(binding, wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="a stream is a pyacl.Stream"):
+            model.execute(binding, stream="s")  # type: ignore[arg-type]
+        for call in (model.execute, model.execute_async):
+            with pytest.raises(TypeError, match="are an ExecConfig, not a dict"):
+                call(binding, stream=stream, config={})  # type: ignore[operator]
     with pytest.raises(TypeError, match="no binding"):
         model.execute_async([X], stream)  # type: ignore[arg-type]
 
