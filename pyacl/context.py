@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import weakref
 from typing import TYPE_CHECKING, Any, Iterable, Optional
 
@@ -11,6 +12,16 @@ from .resource import Flight, Resource, bind, flight_of, flights
 
 if TYPE_CHECKING:
     from .stream import Stream
+
+def check_device_id(id: Any, function: str) -> int:
+    """A device id as `function` takes it, which wants 32 bits."""
+    if isinstance(id, bool) or not hasattr(id, "__index__"):
+        raise TypeError(f"a device id is an int, not {id!r}")
+    number = operator.index(id)
+    if not -2**31 <= number < 2**31:
+        raise errors.error(lib.ACL_ERROR_RT_INVALID_DEVICEID, function, f"there is no device {number}")
+    return number
+
 
 _known: dict[int, weakref.ref[Context]] = {}  # by the C handle's address
 # Fills in the Devices behind a device's default context; set by device.py.
@@ -32,6 +43,7 @@ class Context(Resource):
     def __init__(self, device_id: int = 0) -> None:
         from .device import init
 
+        device_id = check_device_id(device_id, "aclrtCreateContext")
         init()
         out = ffi.new("aclrtContext *")
         errors.check(lib.aclrtCreateContext(out, device_id), "aclrtCreateContext")

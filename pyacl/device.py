@@ -153,8 +153,7 @@ class Device(Resource):
     __slots__ = ("id", "_before", "_thread")
 
     def __init__(self, id: int = 0, *, config: Optional[Config] = None) -> None:
-        if isinstance(id, bool) or not isinstance(id, int):
-            raise TypeError(f"a device id is an int, not {id!r}")
+        id = contexts.check_device_id(id, "aclrtSetDevice")
         init(config)
         try:
             self._before: Optional[weakref.ref[Context]] = weakref.ref(Context.current())
@@ -408,7 +407,7 @@ contexts._devices_of = _devices_of
 
 
 def _id(device: Union[Device, int]) -> int:
-    return int(device)
+    return contexts.check_device_id(device, "aclrtDeviceCanAccessPeer")
 
 
 def milliseconds(seconds: float) -> int:

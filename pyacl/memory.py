@@ -85,7 +85,8 @@ class DeviceBuffer(Resource):
 
     def copy_to(self, target: Any, *, stream: Optional[Stream] = None) -> None:
         """Fills `target`, anything writable that `memcpy` takes, from its start."""
-        _copy(target, self, min(_operand(target, True).nbytes, self.nbytes), stream)
+        nbytes = target.nbytes if isinstance(target, np.ndarray) else _operand(target, True).nbytes
+        _copy(target, self, min(nbytes, self.nbytes), stream)
 
     def _release(self) -> None:
         owner, self._owner = self._owner, None
@@ -267,18 +268,29 @@ def _again(code: int, function: str, keep: Any, *args: Any) -> None:
 def memcpy(target: Any, source: Any, nbytes: Optional[int] = None) -> None:
     """Copies `nbytes` (default: all of `source`) and returns when it is done (aclrtMemcpy).
 
-    Both sides may be a DeviceBuffer, a HostBuffer, a contiguous Tensor, a C-contiguous numpy array or anything with the
-    buffer protocol; the target must be writable. It is not ordered with work queued on streams: synchronise first.
-    Raises ValueError when the target is too small.
+    Both sides may be a DeviceBuffer, a HostBuffer, a contiguous Tensor, a numpy array or anything with the buffer
+    protocol; the target must be writable. Arrays that are not contiguous are copied in C order, through a copy on the
+    host. It is not ordered with work queued on streams: synchronise first. Raises ValueError when the target is too
+    small.
     """
     _copy(target, source, nbytes, None)
+
+
+def _dense(obj: Any) -> Any:
+    """A copy of an array that is not contiguous, its elements in C order; anything else as it is."""
+    return np.ascontiguousarray(obj) if isinstance(obj, np.ndarray) and not obj.flags.c_contiguous else obj
 
 
 def _copy(target: Any, source: Any, nbytes: Optional[int], stream: Optional[Stream]) -> None:
     if stream is not None:
         memcpy_async(target, source, stream, nbytes)
         return
-    to, of = _operand(target, True), _operand(source, False)
+    dense = _dense(target)
+    if dense is not target and target.flags.writeable:
+        _copy(dense, source, nbytes, None)
+        target[...] = dense
+        return
+    to, of = _operand(target, True), _operand(_dense(source), False)
     count = _count(to, of, nbytes)
     if count:
         _call("aclrtMemcpy", (to.keep, of.keep), to.pointer, to.nbytes, of.pointer, count,
@@ -289,9 +301,9 @@ def memcpy_async(target: Any, source: Any, stream: Optional[Stream] = None, nbyt
     """Queues the copy on `stream` (aclrtMemcpyAsync); both sides are kept alive until it is synchronised.
 
     Only pinned host memory (HostBuffer) is copied beside the host: with ordinary memory CANN returns when the copy is
-    done. From host to host it is not supported (UnsupportedError).
+    done. From host to host it is not supported (UnsupportedError). The target must be contiguous.
     """
-    to, of = _operand(target, True), _operand(source, False)
+    to, of = _operand(target, True), _operand(_dense(source), False)
     count = _count(to, of, nbytes)
     if not count:
         return

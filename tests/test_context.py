@@ -36,7 +36,7 @@ def test_a_new_context_becomes_current_and_set_current_goes_back(default: Any) -
         assert pyacl.Context.current() is context
 
 
-@pytest.mark.parametrize("wrong", [99, -1])
+@pytest.mark.parametrize("wrong", [99, -1, 2**31])
 def test_a_device_that_is_not_there(wrong: int) -> None:
     with pytest.raises(pyacl.InvalidArgumentError):
         pyacl.Context(wrong)

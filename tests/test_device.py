@@ -52,7 +52,7 @@ def test_available_streams_go_down(device: Any) -> None:
     assert device.available_streams == before
 
 
-@pytest.mark.parametrize("wrong", [99, -1, 2**31 - 1])
+@pytest.mark.parametrize("wrong", [99, -1, 2**31 - 1, 2**31, -2**63, 1 << 70])
 def test_an_id_out_of_range(device: Any, wrong: int) -> None:
     with pytest.raises(pyacl.InvalidArgumentError) as caught:
         pyacl.Device(wrong)
@@ -64,6 +64,12 @@ def test_an_id_out_of_range(device: Any, wrong: int) -> None:
 def test_an_id_of_another_type(device: Any, wrong: Any) -> None:
     with pytest.raises(TypeError, match="a device id is an int"):
         pyacl.Device(wrong)
+
+
+def test_an_id_from_an_array(device: Any) -> None:
+    for id in np.arange(pyacl.device_count()):
+        with pyacl.Device(id) as found:
+            assert type(found.id) is int
 
 
 def test_devices_of_one_id_are_counted(device: Any) -> None:
@@ -170,6 +176,26 @@ def test_two_devices_have_their_own_memory_and_current_device() -> None:
             print(b.numpy())
         print(pyacl.Context.current().device_id, b.closed or b.buffer.closed, a.numpy())
     """, **TWO) == "1 1 0\nTrue True 2\nTrue\n[1. 1. 1.]\n0 True [1. 1. 1.]\n"
+
+
+def test_an_operator_does_not_reach_another_devices_memory() -> None:
+    assert python("""
+    with pyacl.Device(0) as one:
+        x = pyacl.Tensor.full(3, 1)
+        with pyacl.Device(1) as two:
+            y = pyacl.Tensor.full(3, 2)
+            out, stream = pyacl.Tensor.zeros(3), pyacl.Stream()
+            def add():
+                try:
+                    pyacl.ops.aclnnAdd(x, y, 1, out, stream=stream)
+                    stream.synchronize()
+                    print(out.numpy())
+                except pyacl.DeviceFaultError as error:
+                    print(error.name, "EnablePeerAccess" in str(error))
+            add()
+            two.enable_peer_access(one)
+            add()
+    """, **TWO) == "ACL_ERROR_RT_AICORE_EXCEPTION True\n[3. 3. 3.]\n"
 
 
 def test_visible_devices_renumber() -> None:

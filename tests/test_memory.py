@@ -248,15 +248,39 @@ def test_read_only_targets(device: Any) -> None:
         buffer.copy_from(frozen)
 
 
-@pytest.mark.parametrize("array", [np.zeros((4, 4), np.uint8)[:, ::2], np.zeros((4, 4), np.uint8).T[1:],
-                                   np.zeros(8, np.uint8)[::-1], np.zeros((4, 4), ml_dtypes.bfloat16).T[1:],
-                                   memoryview(bytes(8))[::2]])
-def test_bytes_that_are_not_contiguous_are_never_copied_wrongly(device: Any, array: Any) -> None:
+@pytest.mark.parametrize("view", [lambda a: a[:, ::2], lambda a: a.T[1:], lambda a: a[::-1, 1:3], lambda a: a[:, 0],
+                                  lambda a: a.view(ml_dtypes.bfloat16)[:, 1:]])
+def test_arrays_that_are_not_contiguous_are_copied_in_c_order(device: Any, stream: Any, view: Any) -> None:
+    array = view(np.arange(16, dtype=np.uint8).reshape(4, 4))
     with pyacl.DeviceBuffer(64) as buffer:
-        with pytest.raises(ValueError, match="contiguous"):
-            pyacl.memcpy(buffer, array)
-        with pytest.raises(ValueError, match="contiguous|read-only"):
-            pyacl.memcpy(array, buffer, 4)
+        for copy in (lambda: pyacl.memcpy(buffer, array), lambda: buffer.copy_from(array),
+                     lambda: buffer.copy_from(array, stream=stream)):
+            pyacl.memset(buffer, 0xFF)
+            copy()
+            stream.synchronize()
+            dense = np.empty(array.shape, array.dtype)
+            buffer.copy_to(dense)
+            assert dense.tobytes() == array.tobytes()
+        base = np.full((4, 4), 99, np.uint8)
+        around, target = base.copy(), view(base)
+        buffer.copy_to(target)
+        view(around)[...] = array
+        assert np.array_equal(base, around)  # and nothing beside it
+        target[...] = 0
+        pyacl.memcpy(target, buffer, target.itemsize)
+        assert target.reshape(-1)[0] == array.reshape(-1)[0]
+        assert not target.reshape(-1)[1:].any()
+        with pytest.raises(ValueError, match="contiguous"):  # nobody would see when it can be scattered
+            pyacl.memcpy_async(target, buffer, stream, target.nbytes)
+
+
+def test_memory_that_is_not_contiguous_is_refused(device: Any) -> None:
+    with pyacl.DeviceBuffer(64) as buffer:
+        for memory in (memoryview(bytes(8))[::2], memoryview(bytearray(8))[::-1]):
+            with pytest.raises(ValueError, match="contiguous"):
+                pyacl.memcpy(buffer, memory)
+            with pytest.raises(ValueError, match="contiguous|read-only"):
+                pyacl.memcpy(memory, buffer, 4)
 
 
 @pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, ml_dtypes.float8_e5m2, np.float16, np.complex64, np.bool_])

@@ -392,10 +392,11 @@ def _phase_two(workspace: Any, size: int, executor: Any, stream_pointer: Any) ->
     if size < plan.workspace:
         raise Failure(_INVALID, f"{name}: phase one asked for a workspace of {plan.workspace} bytes, "
                                 f"phase two got {size}")
-    task = found.task()
+    where = stream.resolve(stream_pointer)
+    task = found.task(where.device)
     if plan.workspace:
         task = _with_workspace(task, handles.address(workspace), plan.workspace, name)
-    stream.resolve(stream_pointer).submit(task, name)
+    where.submit(task, name)
 
 
 def _with_workspace(task: Callable[[], None], address: int, nbytes: int, name: str) -> Callable[[], None]:

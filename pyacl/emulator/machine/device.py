@@ -71,6 +71,11 @@ class Device:
         self.limits: dict[int, int] = {}
         self.core_limits: dict[int, int] = {}
 
+    def reaches(self, region: Region) -> bool:
+        """Whether it may access a region: its own, what belongs to no device or to all, and its peers'."""
+        owner = region.device
+        return owner is None or owner is self or owner.id in self.peers or region.source == "aclrtMemAllocManaged"
+
     def arena(self) -> Arena:
         """Where its memory comes from; reserved at first use, twice the capacity so that addresses age before reuse."""
         if self._arena is None:

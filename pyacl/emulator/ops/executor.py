@@ -10,6 +10,7 @@ from ...capi import lib
 from .. import half
 from ..failure import Failure
 from ..machine import memory
+from ..machine.device import Device
 from . import pieces
 from . import tensor as views
 from .registry import Operator
@@ -178,14 +179,16 @@ class Constant:
 class Run:
     """One plan at one set of addresses: the task that a launch queues.
 
-    The numpy views are made when it first runs and again after memory it used was freed.
+    The numpy views are made when it first runs and again after memory it used was freed. `device` is the one that it
+    runs on, where that is known.
     """
 
-    __slots__ = ("plan", "addresses", "regions", "call")
+    __slots__ = ("plan", "addresses", "device", "regions", "call")
 
-    def __init__(self, plan: Plan, addresses: list[int]) -> None:
+    def __init__(self, plan: Plan, addresses: list[int], device: Optional[Device] = None) -> None:
         self.plan = plan
         self.addresses = addresses
+        self.device = device
         self.regions: tuple[Any, ...] = ()
         self.call: Optional[Callable[[], None]] = None
 
@@ -208,6 +211,11 @@ class Run:
         self.call = call
         found = (memory.find(a) for a, t in zip(self.addresses, self.plan.tensors) if t is not None and a)
         self.regions = tuple({id(r): r for r in found if r is not None}.values())
+        for region in self.regions:
+            if self.device is not None and not self.device.reaches(region):
+                self.call = None
+                raise Failure(views.FAULT, f"{self.plan.operator.name} runs on device {self.device.id}, which has no "
+                              f"access to {region!r}: call aclrtDeviceEnablePeerAccess, or copy it over")
         return call
 
     def _view(self, where: Any) -> Any:
@@ -370,11 +378,11 @@ class Executor:
         self.launched = False
         self._run: Optional[Run] = None
 
-    def task(self) -> Callable[[], None]:
-        """The work, at the addresses of this moment."""
+    def task(self, device: Device) -> Callable[[], None]:
+        """The work on `device`, at the addresses of this moment."""
         run = self._run
-        if run is None:
-            run = self._run = Run(self.plan, self.addresses)
+        if run is None or run.device is not device:
+            run = self._run = Run(self.plan, self.addresses, device)
         return run
 
     def flattened(self, kind: str) -> list[int]:

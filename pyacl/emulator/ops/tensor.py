@@ -12,7 +12,7 @@ from ..machine import memory
 from .types import PACKED, Dtype, from_code, name
 
 NZ = lib.ACL_FORMAT_FRACTAL_NZ
-_FAULT = lib.ACL_ERROR_RT_AICORE_EXCEPTION  # what a kernel gets that leaves its memory
+FAULT = lib.ACL_ERROR_RT_AICORE_EXCEPTION  # what a kernel gets that leaves its memory
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -161,10 +161,10 @@ def _load(tensor: Tensor, address: int, what: str) -> Any:
         shape = tensor.storage_shape
         size = int(np.prod(shape))
     if dtype in PACKED:
-        raw = memory.device_bytes(address + tensor.offset // 2, (size + 1) // 2, what, _FAULT)
+        raw = memory.device_bytes(address + tensor.offset // 2, (size + 1) // 2, what, FAULT)
         found = np.stack((raw & 15, raw >> 4), axis=-1).reshape(-1)[:size].view(dtype).reshape(shape)
     else:
-        raw = memory.device_bytes(address + tensor.offset * dtype.itemsize, size * dtype.itemsize, what, _FAULT)
+        raw = memory.device_bytes(address + tensor.offset * dtype.itemsize, size * dtype.itemsize, what, FAULT)
         found = raw.view(dtype).reshape(shape)
     return found if shape is tensor.shape else _from_nz(tensor, found)
 
@@ -177,11 +177,11 @@ def store(tensor: Tensor, address: int, array: Any, what: str) -> None:
         flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8) & 15
         if flat.size % 2:
             flat = np.append(flat, np.uint8(0))
-        raw = memory.device_bytes(address + tensor.offset // 2, flat.size // 2, what, _FAULT)
+        raw = memory.device_bytes(address + tensor.offset // 2, flat.size // 2, what, FAULT)
         raw[:] = flat[0::2] | flat[1::2] << 4
     else:
         size = tensor.dtype.itemsize
-        raw = memory.device_bytes(address + tensor.offset * size, array.size * size, what, _FAULT)
+        raw = memory.device_bytes(address + tensor.offset * size, array.size * size, what, FAULT)
         raw[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
@@ -201,5 +201,5 @@ def view(tensor: Tensor, address: int, what: str) -> Any:
     last = tensor.offset + sum((d - 1) * s for d, s in zip(tensor.shape, tensor.strides))
     size = dtype.itemsize
     # From the view's own first element: what lies before a slice may belong to somebody else.
-    raw = memory.device_bytes(address + tensor.offset * size, (last - tensor.offset + 1) * size, what, _FAULT)
+    raw = memory.device_bytes(address + tensor.offset * size, (last - tensor.offset + 1) * size, what, FAULT)
     return np.ndarray(tensor.shape, dtype, raw, 0, tuple(s * size for s in tensor.strides))
