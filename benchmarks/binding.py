@@ -106,16 +106,25 @@ def _others(s: Setup) -> dict[str, Candidate]:
                                s.stream.synchronize)}
 
 
-def _args(s: Setup) -> dict[str, Candidate]:
-    binary = s.pyacl.Binary.from_bytes(bytes(64))
-    kernel = binary.function("add_custom")
+def _arguments(s: Setup) -> dict[str, Any]:
+    """A kernel's finalized arguments."""
+    kernel = s.pyacl.Binary.from_bytes(bytes(64)).function("add_custom")
     args = s.pyacl.ArgsHandle(kernel)
     n = args.append(np.uint32(8))
     args.finalize()
-    names = {"args": args, "kernel": kernel, "n": n, "value": np.uint32(4), "stream": s.stream}
-    statement = "f.aclrtKernelArgsParaUpdate(p0, p1, p2, 4); f.aclrtLaunchKernelWithConfig(p0, 8, p1, p2, p3, p3)"
+    return {"args": args, "kernel": kernel, "n": n, "value": np.uint32(4), "stream": s.stream}
+
+
+def _kernel(s: Setup) -> dict[str, Candidate]:
+    return {**s.rivals("f.aclrtLaunchKernelWithConfig(p0, 8, p1, p2, p3, p3)", 4),
+            "pyacl": Candidate("kernel.launch(args, 8, stream)", _arguments(s), s.stream.synchronize)}
+
+
+def _updated(s: Setup) -> dict[str, Candidate]:
+    statement = "f.aclrtKernelArgsParaUpdate(p0, p1, p2, 4); f.aclrtKernelArgsFinalize(p0); " \
+                "f.aclrtLaunchKernelWithConfig(p0, 8, p1, p2, p3, p3)"
     return {**s.rivals(statement, 4),
-            "pyacl": Candidate("args.update(n, value); args.finalize(); kernel.launch(args, 8, stream)", names,
+            "pyacl": Candidate("args.update(n, value); args.finalize(); kernel.launch(args, 8, stream)", _arguments(s),
                                s.stream.synchronize)}
 
 
@@ -143,8 +152,8 @@ def _record(s: Setup) -> dict[str, Candidate]:
 CALLS: dict[str, Callable[[Setup], dict[str, Candidate]]] = {
     "raw call, 4 arguments": _four, "raw call of an operator": _raw, "Executor.launch": _executor,
     "pyacl.ops, cached": _cached, "  with other tensors": _others,
-    "ArgsHandle update + launch": _args, "Model.execute_async": _model, "memcpy_async": _memcpy,
-    "Event.record": _record,
+    "Kernel.launch": _kernel, "  update, finalize, launch": _updated, "Model.execute_async": _model,
+    "memcpy_async": _memcpy, "Event.record": _record,
 }
 
 

@@ -23,6 +23,7 @@ CALLS = {
     "aclrtGetDevice": "int32_t *device",
     "aclmdlExecuteAsync": "uint32_t model, void *input, void *output, void *stream",
     "aclrtKernelArgsParaUpdate": "void *args, void *param, void *value, size_t size",
+    "aclrtKernelArgsFinalize": "void *args",
     "aclrtLaunchKernelWithConfig":
         "void *function, uint32_t blocks, void *stream, void *config, void *args, void *reserved",
 }

@@ -35,7 +35,7 @@ def test_one_command_prints_every_claim(run: Any) -> None:
     done, _ = run
     assert done.returncode in (0, 1)  # a budget may be missed on a machine that is busy
     for claim in ("Executor.launch / raw ctypes call", "import pyacl, beyond numpy", "16 MB elementwise / numpy",
-                  "Model.execute / onnxruntime", "memcpy_async", "Event.record", "ArgsHandle update + launch"):
+                  "Model.execute / onnxruntime", "memcpy_async", "Event.record", "Kernel.launch", "update, finalize, launch"):
         assert claim in done.stdout
     assert max(len(line) for line in done.stdout.splitlines()) <= 100
 
