@@ -31,7 +31,7 @@ def acl_benchmark(request: pytest.FixtureRequest) -> Callable[..., Result]:
     node = request.node.nodeid
 
     def run(call: Callable[[], Any], stream: Any = None, **options: Any) -> Result:
-        again = sum(r.name.startswith(node) for r in found)
+        again = sum(r.name == node or r.name.startswith(f"{node} #") for r in found)
         options.setdefault("name", f"{node} #{again + 1}" if again else node)
         result = measure(call, stream, **options)
         found.append(result)

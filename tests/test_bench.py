@@ -203,6 +203,26 @@ def test_a_call_that_fails_leaves_the_stream_idle_and_its_error_visible(device: 
     assert stream.query()
 
 
+@pytest.mark.parametrize("at", [4, 20])
+def test_what_was_measured_before_ctrl_c_is_not_lost(device: Any, stream: Any, at: int) -> None:
+    calls = 0
+
+    def call() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        bench.measure(call, stream, iters=40, batch=5, warmup=5)
+    assert isinstance(caught.value, bench.Interrupted) == (at == 20)
+    if isinstance(caught.value, bench.Interrupted):
+        result = caught.value.result
+        assert {n: len(s) for n, s in result.series.items()} == {"host": 2, "device": 2, "total": 2}
+        assert result.notes == ["interrupted after 10 of 40 calls"]
+    assert stream.query()
+
+
 # Records
 
 
@@ -337,13 +357,20 @@ def test_a_file_that_is_no_configuration_says_so(tmp_path: Path, name: str, cont
 def test_the_fixture_measures_and_reports(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         def test_sum(acl_benchmark):
-            result = acl_benchmark(lambda: sum(range(10)), iters=100)
-            assert result.summary().median > 0
+            for _ in range(2):
+                result = acl_benchmark(lambda: sum(range(10)), iters=100)
+                assert result.summary().median > 0
+
+        def test_summary(acl_benchmark):  # begins as the other does
+            acl_benchmark(lambda: sum(range(10)), iters=100)
+
+        def test_su(acl_benchmark):
+            acl_benchmark(lambda: sum(range(10)), iters=100)
     """)
     installed = any(e.value == "pyacl.pytest_plugin" for e in metadata.distribution("pyacl-ascend").entry_points)
     done = pytester.runpytest_inprocess("--acl-benchmark-json", "out.json",
                                         *(() if installed else ("-p", "pyacl.pytest_plugin")))
-    done.assert_outcomes(passed=1)
+    done.assert_outcomes(passed=3)
     done.stdout.fnmatch_lines(["*acl_benchmark*", "*test_sum*host*"])
     results, _ = bench.read_json(pytester.path / "out.json")
-    assert [r.name.split("::")[-1] for r in results] == ["test_sum"]
+    assert [r.name.split("::")[-1] for r in results] == ["test_sum", "test_sum #2", "test_summary", "test_su"]

@@ -15,7 +15,7 @@ import pyacl
 import pyacl.bench as bench
 from pyacl import cli
 from pyacl.bench import case as cases
-from pyacl.bench import operators
+from pyacl.bench import operators, session, text
 from pyacl.capi import cdefs
 from pyacl.cli import CommandError
 
@@ -110,6 +110,7 @@ def test_most_declared_operators_get_a_case() -> None:
     ["aclnnAdd", "--shape", "4", "--set", "alpha=big"], ["aclnnMatmul", "--shape", "4x8,4x8"],
     ["aclnnMatmul", "--shape", "8"], ["aclnnAdd", "--shape", "2*4"], ["--config", "/nowhere.yaml"],
     ["aclnnAdd", "--shape", "4", "--json", "/nowhere/x.json"], ["aclnnAdd", "--shape", "4", "--plot", "x.txt"],
+    ["aclnnAdd", "--shape", "4", "--csv", "/proc/x.csv"], ["aclnnAdd", "--shape", "4", "--dtype", "object"],
 ])
 def test_bad_input_is_one_clear_line(capsys: pytest.CaptureFixture[str], device: Any, argv: list[str]) -> None:
     assert refused(capsys, *argv).startswith("pyacl: ")
@@ -200,6 +201,54 @@ def test_a_wrong_file_is_one_clear_line(capsys: pytest.CaptureFixture[str], tmp_
     path = tmp_path / "ops.json"
     path.write_text(json.dumps(data))
     assert "ops.json" in refused(capsys, "--config", path)
+
+
+def test_an_empty_file_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name in ("ops.yaml", "ops.toml", "ops.json"):
+        (tmp_path / name).write_text("{}" if name.endswith("json") else "")
+        assert name in refused(capsys, "--config", tmp_path / name)
+
+
+def test_results_are_told_apart_by_what_a_file_sets(capsys: pytest.CaptureFixture[str], device: Any,
+                                                    tmp_path: Path) -> None:
+    path, out = tmp_path / "ops.json", tmp_path / "r.json"
+    path.write_text(json.dumps({"way": "repeatable", "ops": [
+        {"op": "aclnnReduceSum", "shape": "4x4", "set": {"dims": [0]}},
+        {"op": "aclnnReduceSum", "shape": [[4, 4]], "set": {"dims": [1], "keepDims": True}},
+        {"op": "aclnnAdd", "shape": ["4", "4", []]}]}))
+    assert run(capsys, "bench", "op", "--config", path, "--quiet", "--json", out, *QUICK)[0] == 0
+    assert [r.name for r in bench.read_json(out)[0]] == [
+        "aclnnReduceSum 4x4 float32 dims=0 repeatable", "aclnnReduceSum 4x4 float32 dims=1 keepDims=True repeatable",
+        "aclnnAdd 4 float32 repeatable", "aclnnAdd 4 float32 repeatable #2", "aclnnAdd scalar float32 repeatable"]
+
+
+class Impatient(text.Progress):
+    """A user who presses Ctrl-C during the second task."""
+
+    def __init__(self) -> None:
+        self.tasks = 0
+
+    def start(self, name: str, total: int) -> None:
+        self.tasks += 1
+
+    def advance(self, done: int) -> None:
+        if self.tasks == 2 and done >= 4:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("command", [["op", "aclnnAdd", "--shape", "4", "--shape", "8"], ["copy", "--size", "64"]])
+def test_ctrl_c_keeps_what_was_measured(capsys: pytest.CaptureFixture[str], device: Any, tmp_path: Path,
+                                        monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    path = tmp_path / "r.json"
+    monkeypatch.setattr(session, "progress", lambda quiet: contextlib.nullcontext(Impatient()))
+    code, out, err = run(capsys, "bench", *command, "--iters", "8", "--batch", "2", "--json", path)
+    assert code == 130
+    assert "pyacl: interrupted" in err
+    first, second = bench.read_json(path)[0]
+    assert (len(first.series["host"]), len(second.series["host"])) == (4, 2)
+    assert second.notes == ["interrupted after 4 of 8 calls"]
+    assert all(r.check == "ok" for r in (first, second)) or command[0] == "copy"
+    assert "interrupted after 4 of 8 calls" in out
 
 
 def test_one_that_fails_does_not_lose_the_others(capsys: pytest.CaptureFixture[str], device: Any) -> None:

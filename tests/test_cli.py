@@ -140,7 +140,7 @@ def test_info_says_why_it_took_the_emulator() -> None:
 def files(tmp_path: Path) -> Any:
     """Writes a result file whose times are `factor` times others'."""
     def write(name: str, factor: float = 1.0, names: Sequence[str] = ("add", "mul"), **environment: Any) -> Path:
-        rng = np.random.default_rng(abs(hash(name)) % 1000)
+        rng = np.random.default_rng(list(name.encode()))
         results = []
         for n in names:
             times = (10 * factor * rng.lognormal(0, 0.05, 300)).tolist()
@@ -179,6 +179,16 @@ def test_compare_does_not_fail_on_noise(capsys: pytest.CaptureFixture[str], tmp_
     code, out, _ = run(capsys, "bench", "compare", tmp_path / "a.json", tmp_path / "b.json", "--fail-above", "1.05")
     assert code == 0
     assert "REGRESSION" not in out
+
+
+def test_compare_tells_that_few_batches_say_little(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name, times in (("a.json", [1.0, 3.0, 2.0, 4.0]), ("b.json", [1.0] * 40)):
+        bench.write_json(tmp_path / name, [Result("add", {"host": times})], {})
+    _, out, _ = run(capsys, "bench", "compare", tmp_path / "a.json", tmp_path / "b.json")
+    assert "4 batches only" in out
+    assert out.splitlines()[2].split()[:5] == ["add", "host", "2.50", "1.00", "0.400"]
+    _, out, _ = run(capsys, "bench", "compare", tmp_path / "b.json", tmp_path / "b.json")
+    assert "batches only" not in out
 
 
 def test_compare_tells_what_is_not_comparable(capsys: pytest.CaptureFixture[str], files: Any) -> None:

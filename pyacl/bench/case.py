@@ -17,6 +17,7 @@ import numpy as np
 from ..arguments import plan
 from ..capi import Prototype, cdefs
 from ..cli import CommandError
+from ..dtypes import to_dtype
 from . import operators
 
 Shape = tuple[int, ...]
@@ -83,7 +84,7 @@ def assign(text: str, names: Sequence[str], what: str) -> dict[str, str]:
 def parse_dtype(text: str) -> Any:
     """A numpy dtype by name, bfloat16 and the small floats included."""
     try:
-        return np.dtype(text)
+        return to_dtype(text)
     except TypeError:
         raise CommandError(f"{text!r} is not a dtype: write float16, bfloat16, float32, int64, bool, ...") from None
 

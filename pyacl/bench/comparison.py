@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import statistics
 from typing import Any, Mapping, Sequence
 
 from ..cli import CommandError
@@ -11,6 +12,7 @@ from .record import RecordError, Result, read_json
 from .report import above_zero
 from .stats import Comparison, compare
 
+_FEW = 20  # batches, below which the interval is too narrow where neighbouring times resemble each other
 # What must agree for two files to tell about the code alone.
 _SAME = ("backend", "soc", "cann", "driver", "cpu", "machine", "python", "numpy", "governor")
 
@@ -67,6 +69,9 @@ def run(args: argparse.Namespace) -> int:
                      verdict])
     if not args.quiet:
         _print_table(rows, old, new, old_environment, new_environment)
+        few = min(len(times) for pair in pairs for times in pair[2:])
+        if few < _FEW:
+            print(f"note: some results have {few} batches only, and neighbouring ones are alike: measure more calls")
         if unsure:
             print(f"unsure: the median is above {args.fail_above:g} but the interval is not; measure more calls")
     for line in failed:
@@ -79,8 +84,7 @@ def _ratio_text(c: Comparison) -> str:
 
 
 def _median(samples: Sequence[float]) -> str:
-    ordered = sorted(samples)
-    return text.number(ordered[len(ordered) // 2])
+    return text.number(statistics.median(samples))
 
 
 def _pairs(old: Sequence[Result], new: Sequence[Result],

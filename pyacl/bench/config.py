@@ -28,7 +28,7 @@ def load(path: str) -> dict[str, Any]:
     else:
         raise CommandError(f"{path}: name a configuration .yaml, .toml or .json")
     if not isinstance(data, dict):
-        raise CommandError(f"{path} is not a mapping of options")
+        raise CommandError(f"{path} is empty" if data is None else f"{path} is not a mapping of options")
     return data
 
 

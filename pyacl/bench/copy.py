@@ -10,7 +10,6 @@ import numpy as np
 
 from ..cli import CommandError
 from . import text
-from .record import Result
 from .report import add_output_options, check_outputs, deliver
 from .session import Session, session
 
@@ -44,16 +43,15 @@ def _size(value: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Measures every combination, and checks that the bytes arrive."""
     check_outputs(args)
-    results: list[Result] = []
-    with session(args) as bench:
+    with session(args) as bench, bench.until_interrupted():
         for direction in args.direction:
             for nbytes in args.size:
                 for memory in args.memory if direction != "d2d" else ("",):
-                    results.append(_measure(bench, direction, nbytes, memory))
-    return deliver(results, bench.environment, args)
+                    _measure(bench, direction, nbytes, memory)
+    return deliver(bench.results, bench.environment, args, interrupted=bench.interrupted)
 
 
-def _measure(bench: Session, direction: str, nbytes: int, memory: str) -> Result:
+def _measure(bench: Session, direction: str, nbytes: int, memory: str) -> None:
     from ..memory import DeviceBuffer, HostBuffer, memcpy, memcpy_async
 
     pattern = np.random.default_rng(0).integers(0, 256, nbytes, np.uint8)
@@ -79,7 +77,6 @@ def _measure(bench: Session, direction: str, nbytes: int, memory: str) -> Result
         arrived = np.empty(nbytes, np.uint8)
         memcpy(arrived, target) if direction[2] == "d" else arrived.__setitem__(slice(None), _view(target))
         result.check = "ok" if np.array_equal(arrived, pattern) else "the bytes that arrived are others"
-        return result
     except MemoryError as error:
         raise CommandError(f"no memory for copies of {text.size(nbytes)}: {' '.join(str(error).split())}") from None
     finally:

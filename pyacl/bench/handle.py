@@ -10,13 +10,12 @@ import numpy as np
 
 from ..cli import CommandError
 from .case import parse_dtype, parse_shape
-from .record import Result
 from .session import Session
 
 _MOST = 4  # inputs that are tried where only one shape is given
 
 
-def measure(bench: Session, type: str, shape: str, dtype: str, values: Mapping[str, Any]) -> list[Result]:
+def measure(bench: Session, type: str, shape: str, dtype: str, values: Mapping[str, Any]) -> None:
     """Times `OpHandle.launch` and `pyacl.op` of operator `type`; the outputs' shapes are inferred."""
     from .. import single_op
     from ..op_handle import OpHandle
@@ -31,11 +30,9 @@ def measure(bench: Session, type: str, shape: str, dtype: str, values: Mapping[s
         about: dict[str, Any] = {
             "group": f"{type} {shape} {dtype}", "kind": "op", "bytes": sum(t.nbytes for t in (*inputs, *outputs)),
             "parameters": {"op": type, "shape": shape, "dtype": dtype, **attrs}}
-        found = [bench.measure(lambda: handle.launch(inputs, outputs, bench.stream), "handle", **about),
-                 bench.measure(lambda: single_op.op(type, inputs, outputs, attrs, stream=bench.stream), "description",
-                               **about)]
+        bench.measure(lambda: handle.launch(inputs, outputs, bench.stream), "handle", **about)
+        bench.measure(lambda: single_op.op(type, inputs, outputs, attrs, stream=bench.stream), "description", **about)
         bench.stream.synchronize()
-    return found
 
 
 def _inputs(type: str, shape: str, dtype: str, attrs: Mapping[str, Any]) -> tuple[list[Any], Any]:

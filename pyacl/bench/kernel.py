@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cli import CommandError
-from .record import Result
 from .report import add_output_options, check_outputs, deliver
 from .session import session
 
@@ -66,8 +65,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError("--blocks: at least 1")
     if args.register:
         runpy.run_path(args.register, run_name="pyacl_bench_kernel")
-    results: list[Result] = []
-    with session(args) as bench:
+    with session(args) as bench, bench.until_interrupted():
         from ..binary import Binary
         from ..tensor import Tensor
 
@@ -76,11 +74,11 @@ def run(args: argparse.Namespace) -> int:
             kernel = binary.function(args.name)
             for blocks in args.blocks:
                 for name, call in _ways(kernel, values, blocks, bench.stream).items():
-                    results.append(bench.measure(
+                    bench.measure(
                         call, name, iters=1000, kind="kernel", group=f"{args.name} {blocks} blocks",
-                        parameters={"file": args.file, "kernel": args.name, "blocks": blocks, "args": args.args}))
+                        parameters={"file": args.file, "kernel": args.name, "blocks": blocks, "args": args.args})
             bench.stream.synchronize()
-    return deliver(results, bench.environment, args)
+    return deliver(bench.results, bench.environment, args, interrupted=bench.interrupted)
 
 
 def _ways(kernel: Kernel, values: list[Any], blocks: int, stream: Any) -> dict[str, Any]:

@@ -24,6 +24,14 @@ _WARM_SECONDS = 2.0
 _WARM_CALLS = 2000
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of a measurement; `result` has what was measured until then."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__()
+        self.result = result
+
+
 def measure(call: Callable[[], Any], stream: Any = None, *, iters: int = 1000, warmup: Optional[int] = None,
             batch: Optional[int] = None, name: str = "", kind: str = "call",
             progress: Optional[Callable[[int], None]] = None) -> Result:
@@ -39,7 +47,8 @@ def measure(call: Callable[[], Any], stream: Any = None, *, iters: int = 1000, w
     `iters` counts calls, rounded up to whole batches. `warmup` is a number of calls that are not counted; by default
     batches are thrown away until the median of five differs by less than 5 % from the five before (at most 2 s).
     `progress` is called after each batch with the number of calls done. Python's garbage collector rests meanwhile.
-    Raises ValueError for counts below one; whatever `call` raises passes through.
+    Raises ValueError for counts below one, and `Interrupted`, a KeyboardInterrupt, with the samples until then;
+    whatever `call` raises passes through.
     """
     if iters < 1:
         raise ValueError(f"iters is {iters}: at least one call is needed")
@@ -62,13 +71,23 @@ _Run = Callable[[], "dict[str, float]"]
 def _measure(run: _Run, batch: int, iters: int, warmup: Optional[int], name: str, kind: str,
              progress: Optional[Callable[[int], None]]) -> Result:
     warmed = _warm_up(run, batch, warmup)
-    series: dict[str, list[float]] = {}
-    for done in range(batch, max(iters, 1) + batch, batch):
-        for key, value in run().items():
-            series.setdefault(key, []).append(value)
-        if progress is not None:
-            progress(done)
-    return Result(name, series, kind=kind, batch=batch, warmup=warmed)
+    samples: list[dict[str, float]] = []
+    try:
+        for done in range(batch, iters + batch, batch):
+            samples.append(run())
+            if progress is not None:
+                progress(done)
+    except KeyboardInterrupt:
+        if not samples:
+            raise
+        result = _result(samples, name, kind, batch, warmed)
+        result.notes.append(f"interrupted after {len(samples) * batch} of {iters} calls")
+        raise Interrupted(result) from None
+    return _result(samples, name, kind, batch, warmed)
+
+
+def _result(samples: list[dict[str, float]], name: str, kind: str, batch: int, warmed: int) -> Result:
+    return Result(name, {key: [s[key] for s in samples] for key in samples[0]}, kind=kind, batch=batch, warmup=warmed)
 
 
 def _warm_up(run: _Run, batch: int, warmup: Optional[int]) -> int:

@@ -6,7 +6,7 @@ import argparse
 import itertools
 import sys
 from contextlib import ExitStack
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable, Iterable, Iterator, Mapping
 
 from ..cli import CommandError
 from . import case as cases
@@ -19,6 +19,9 @@ from .session import Session, session
 WAYS = ("one-shot", "repeatable", "cached", "graph")
 _SETTINGS = ("iters", "warmup", "batch")
 _CASE_KEYS = ("op", "shape", "dtype", "set")
+
+
+_Wanted = tuple[str, str, str, Mapping[str, Any]]  # operator, shape, dtype, values
 
 
 class _NotHere(Exception):
@@ -67,26 +70,33 @@ def run(args: argparse.Namespace) -> int:
         proto = cases.prototype(name)
         inputs, outputs, ___ = cases.roles(proto)
         cases.assign(shape, [*inputs, *dict.fromkeys(outputs)], "--shape")
-    results: list[Result] = []
     failures: list[tuple[str, Exception]] = []
     with session(args) as bench:
+        _run(bench, wanted, args, failures)
+        if len(wanted) == 1 and failures:
+            raise failures[0][1]
+    # Not before the progress bar has gone from the terminal.
+    code = deliver(bench.results, bench.environment, args, peaks.of(bench.environment, args),
+                   bench.interrupted) if bench.results else 1
+    for what, failure in failures:
+        print(f"pyacl: {what}: {' '.join(str(failure).split())}", file=sys.stderr)
+    return 1 if failures and not bench.interrupted else code
+
+
+def _run(bench: Session, wanted: Iterable[_Wanted], args: argparse.Namespace,
+         failures: list[tuple[str, Exception]]) -> None:
+    with bench.until_interrupted():
         for name, shape, dtype, values in wanted:
             try:
                 if args.handle:
-                    results += handle.measure(bench, name, shape, dtype, values)
+                    handle.measure(bench, name, shape, dtype, values)
                     continue
-                results += _measure(bench, cases.build(name, shape, dtype, values), shape, dtype, args)
+                _measure(bench, cases.build(name, shape, dtype, values), shape, dtype, values, args)
             except (CommandError, ValueError, TypeError, MemoryError, RuntimeError) as error:
                 failures.append((f"{name} {shape} {dtype}", error))
-        if len(wanted) == 1 and failures:
-            raise failures[0][1]
-        code = deliver(results, bench.environment, args, peaks.of(bench.environment, args)) if results else 1
-    for what, failure in failures:
-        print(f"pyacl: {what}: {' '.join(str(failure).split())}", file=sys.stderr)
-    return 1 if failures else code
 
 
-def _wanted(args: argparse.Namespace) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
+def _wanted(args: argparse.Namespace) -> Iterator[_Wanted]:
     """Operator, shape, dtype and values of every case."""
     values = {}
     for text in args.set:
@@ -103,7 +113,7 @@ def _wanted(args: argparse.Namespace) -> Iterator[tuple[str, str, str, Mapping[s
         yield from _from_file(args, values)
 
 
-def _from_file(args: argparse.Namespace, values: Mapping[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+def _from_file(args: argparse.Namespace, values: Mapping[str, Any]) -> Iterator[_Wanted]:
     data = config.load(args.config)
     config.only(data, ("ops", *_SETTINGS, "way"), args.config)
     for key in _SETTINGS:
@@ -132,13 +142,19 @@ def _from_file(args: argparse.Namespace, values: Mapping[str, Any]) -> Iterator[
         if not names or not shapes:
             raise CommandError(f"{where} needs an op and a shape")
         for name, shape, dtype in itertools.product(names, shapes, dtypes):
-            yield str(name), str(shape), str(dtype), {**given, **values}
+            yield str(name), _shape_text(shape), str(dtype), {**given, **values}
 
 
-def _measure(bench: Session, case: Case, shape: str, dtype: str, args: argparse.Namespace) -> list[Result]:
+def _shape_text(shape: Any) -> str:
+    """A configuration may write one shape of several as a list of numbers: ``[[8, 16], [4, 4]]``."""
+    return "x".join(map(str, shape)) or "scalar" if isinstance(shape, list) else str(shape)
+
+
+def _measure(bench: Session, case: Case, shape: str, dtype: str, values: Mapping[str, Any],
+             args: argparse.Namespace) -> None:
     results: list[Result] = []
-    values = "".join(f" {n}={_brief(v)}" for n, v in case.values.items() if n in _given(args, case))
-    group = f"{case.name} {shape} {dtype}{values}"
+    given = "".join(f" {n}={_brief(v)}" for n, v in case.values.items() if n in values)
+    group = f"{case.name} {shape} {dtype}{given}"
     with ExitStack() as stack:
         arguments = _arguments(case, stack)
         check = "" if args.no_check else _check(case, arguments, bench)
@@ -159,11 +175,6 @@ def _measure(bench: Session, case: Case, shape: str, dtype: str, args: argparse.
         results[-1].notes += skipped
         if not check and not args.no_check:
             results[-1].notes.append("there is no reference for this operator: its result was not checked")
-    return results
-
-
-def _given(args: argparse.Namespace, case: Case) -> set[str]:
-    return {text.partition("=")[0] for text in args.set}
 
 
 def _brief(value: Any) -> str:

@@ -13,7 +13,7 @@ from .record import Result, write_csv, write_json
 
 EMULATOR_NOTE = "These are the emulator's figures on this machine's CPU; they say nothing about an NPU."
 _COLUMNS = ("", "time", "min", "mean", "median", "p90", "p99", "max", "+-", "outliers")
-_SERIES = ("host", "device", "total")
+_SERIES = ("host", "device", "h2d", "compute", "d2h", "total")
 
 
 def show(results: Sequence[Result], environment: Mapping[str, Any], peaks: Optional[Mapping[str, float]] = None,
@@ -77,10 +77,15 @@ def add_output_options(parser: argparse.ArgumentParser, iters: int = 1000, batch
     group.add_argument("--batch", type=positive, metavar="N",
                        help=f"calls for each synchronise; every sample is one batch's mean (default {batch})")
     group.add_argument("--device", type=natural, default=0, metavar="ID", help="which device (default 0)")
+    add_result_options(parser)
+
+
+def add_result_options(parser: argparse.ArgumentParser) -> None:
+    """Where results go: the part of `add_output_options` that a command with other counts takes."""
     group = parser.add_argument_group("output")
     group.add_argument("--json", metavar="FILE", help="write results with all samples and the environment")
     group.add_argument("--csv", metavar="FILE", help="write the summaries")
-    group.add_argument("--plot", metavar="FILE.png", help="draw histograms and per-iteration lines")
+    group.add_argument("--plot", metavar="FILE.png", help="draw histograms and per-iteration lines (.png, .pdf, .svg)")
     group.add_argument("--quiet", action="store_true", help="no progress bar and no table")
 
 
@@ -120,6 +125,8 @@ def check_outputs(args: argparse.Namespace) -> None:
             raise CommandError(f"cannot write {path}: there is no folder {folder}")
         if path and os.path.isdir(path):
             raise CommandError(f"cannot write {path}: it is a folder")
+        if path:
+            _try_writing(path)
     if args.plot:
         _pyplot()
         known = (".png", ".pdf", ".svg")
@@ -127,9 +134,21 @@ def check_outputs(args: argparse.Namespace) -> None:
             raise CommandError(f"--plot {args.plot}: end the name in {', '.join(known)}")
 
 
+def _try_writing(path: str) -> None:
+    there = os.path.lexists(path)
+    try:
+        with open(path, "a"):
+            pass
+        if not there:
+            os.remove(path)
+    except OSError as error:
+        raise CommandError(f"cannot write {path}: {error.strerror}") from None
+
+
 def deliver(results: Sequence[Result], environment: Mapping[str, Any], args: argparse.Namespace,
-            peaks: Optional[Mapping[str, float]] = None) -> int:
-    """Prints and writes results as the output options ask; the exit code: 1 when a result was wrong."""
+            peaks: Optional[Mapping[str, float]] = None, interrupted: bool = False) -> int:
+    """Prints and writes results as the output options ask; the exit code: 130 when the user stopped the measuring, 1
+    when a result was wrong."""
     if not args.quiet:
         show(results, environment, peaks)
     if args.json:
@@ -141,6 +160,9 @@ def deliver(results: Sequence[Result], environment: Mapping[str, Any], args: arg
     wrong = [r for r in results if r.check not in ("", "ok")]
     for result in wrong if args.quiet else []:
         print(f"pyacl: {result.name}: wrong result: {result.check}", file=sys.stderr)
+    if interrupted:
+        print("pyacl: interrupted: the results are those until then", file=sys.stderr)
+        return 130
     return 1 if wrong else 0
 
 
