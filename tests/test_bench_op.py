@@ -15,7 +15,8 @@ import pyacl
 import pyacl.bench as bench
 from pyacl import cli
 from pyacl.bench import case as cases
-from pyacl.bench import operators, session, text
+from pyacl.bench import operators, session
+from pyacl.bench.text import Progress
 from pyacl.capi import cdefs
 from pyacl.cli import CommandError
 
@@ -222,7 +223,7 @@ def test_results_are_told_apart_by_what_a_file_sets(capsys: pytest.CaptureFixtur
         "aclnnAdd 4 float32 repeatable", "aclnnAdd 4 float32 repeatable #2", "aclnnAdd scalar float32 repeatable"]
 
 
-class Impatient(text.Progress):
+class Impatient(Progress):
     """A user who presses Ctrl-C during the second task."""
 
     def __init__(self) -> None:
