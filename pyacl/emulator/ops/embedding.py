@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from . import places, rules
-from .places import checked, update
+from . import rules
+from .places import checked, update_runs
 from .registry import define
 
 SUM, MEAN, MAX = range(3)
@@ -24,13 +24,14 @@ def embedding_shape(weight: Any, indices: Any) -> Any:
 def dense_grad(grad: Any, indices: Any, count: int, padding: int, by_frequency: bool) -> Any:
     """Rows of the gradient summed by index; those of the padding index are left out."""
     flat = indices.reshape(-1).astype(np.int64)
-    rows = grad.reshape(flat.size, -1).astype(np.float32)
+    rows = grad.reshape(flat.size, -1)
     use = flat != (padding if padding < 1 << 63 else padding - (1 << 64))
-    flat, rows = flat[use], rows[use]
+    if not use.all():
+        flat, rows = flat[use], rows[use]
     if by_frequency:
         rows = rows / np.bincount(flat, minlength=count)[flat][:, None]
     out = np.zeros((count, rows.shape[1] if rows.ndim == 2 else 0), np.float32)
-    return update(out, places.rows(flat, out.shape), rows, 1)
+    return update_runs(out, checked(flat, count), rows, 1)
 
 
 def dense_grad_shape(grad: Any, indices: Any, count: int, *_: Any) -> Any:
@@ -55,14 +56,14 @@ def bag(weight: Any, indices: Any, offsets: Any, by_frequency: bool, mode: int, 
     bags = np.searchsorted(starts, np.arange(indices.size), side="right") - 1
     use = indices != (padding if padding >= 0 else padding + weight.shape[0]) if padding != -1 else \
         np.ones(indices.shape, bool)
-    rows = weight[indices].astype(np.float32)
+    rows, numbers = weight[indices], checked(bags[use], starts.size)
     sizes = np.bincount(bags[use], minlength=starts.size)
     if mode == MAX:
         out = np.full((starts.size, weight.shape[1]), -np.inf, np.float32)
-        update(out, places.rows(bags[use], out.shape), rows[use], 3)
+        update_runs(out, numbers, rows[use], 3)
         number = np.where(rows == out[bags], np.arange(indices.size)[:, None], indices.size)  # the first of equal wins
         first = np.full(out.shape, indices.size)
-        update(first, places.rows(bags[use], out.shape), number[use], 4)
+        update_runs(first, numbers, number[use], 4)
         taken = np.append(indices, -1)[first]
         out[sizes == 0] = 0
         taken[sizes == 0] = 0
@@ -70,7 +71,7 @@ def bag(weight: Any, indices: Any, offsets: Any, by_frequency: bool, mode: int, 
     if per_sample is not None:
         rows = rows * per_sample[:, None]
     out = np.zeros((starts.size, weight.shape[1]), np.float32)
-    update(out, places.rows(bags[use], out.shape), rows[use], 1)
+    update_runs(out, numbers, rows[use], 1)
     if mode == MEAN:
         out = out / np.maximum(sizes, 1)[:, None]
     return out, bags, sizes, None

@@ -7,7 +7,7 @@ from typing import Any, Callable
 import numpy as np
 
 from . import rules
-from .places import along, checked, points, rows, update
+from .places import along, checked, points, slices, update, update_runs
 from .registry import define, elementwise, family
 from .rules import axis, reject
 from .types import S32, S64, cast, wide
@@ -18,6 +18,15 @@ WORKSPACE = 8192
 
 def at_least_1d(x: Any) -> Any:
     return x.reshape(1) if x.ndim == 0 else x
+
+
+def in_common(x: Any, dim: int, *others: Any) -> int:
+    """How many dimensions in front of `dim` all tensors have in common."""
+    shapes = [t.shape for t in others if rules.is_tensor(t)]
+    count = 0
+    while count < axis(dim, x.ndim) and all(s[count] == x.shape[count] for s in shapes):
+        count += 1
+    return count
 
 
 # ---- gather
@@ -111,8 +120,7 @@ def index_put(x: Any, indices: Any, values: Any, accumulate: bool, unsafe: bool)
     values = cast(values, total.dtype)
     if all(i is not None and i.size and i.dtype.kind == "i" for i in indices):
         where = points(indices, total.shape)
-        shape = (*where.shape[:-1], *total.shape[len(indices):])
-        return update(total, where, np.broadcast_to(values, shape).reshape(where.shape), 1)
+        return update_runs(total, where, np.broadcast_to(values, where.shape + total.shape[len(indices):]), 1)
     np.add.at(total, selection(indices), values)
     return total
 
@@ -162,10 +170,7 @@ def check_scatter_reduce(x: Any, dim: int, index: Any, source: Any, reduce: int,
 def index_add(x: Any, dim: int, index: Any, source: Any, alpha: Any, mode: int = 0) -> Any:
     found = at_least_1d(x.copy())
     source = source if alpha == 1 else source * alpha
-    a = axis(dim, x.ndim)
-    parts = at_least_1d(source)
-    where = index.reshape([-1 if i == a else 1 for i in range(found.ndim)])
-    return update(found, along(where, a, found.shape, parts.shape), parts, 1).reshape(x.shape)
+    return update_runs(found, slices(index, axis(dim, x.ndim), found.shape), source, 1).reshape(x.shape)
 
 
 def check_index_add(x: Any, dim: int, index: Any, source: Any, *_: Any) -> None:
@@ -215,8 +220,7 @@ def scatter_rows(reduce: int) -> Callable[..., Any]:
 
 
 def update_rows(x: Any, indices: Any, updates: Any, reduce: int) -> Any:
-    where = rows(indices, x.shape)
-    return update(x.copy(), where, updates.reshape(where.shape), reduce)
+    return update_runs(x.copy(), slices(indices, 0, x.shape), updates, reduce)
 
 
 def scatter_div(x: Any, indices: Any, updates: Any, locking: bool) -> Any:
@@ -229,8 +233,7 @@ def tf_scatter_add(x: Any, indices: Any, updates: Any) -> Any:
     """Rows (updates: indices' shape and the rest of varRef's), or with indices' last dimension as coordinates."""
     if tuple(updates.shape) == (*indices.shape, *x.shape[1:]):
         return update_rows(x, indices, updates, 1)
-    where = points(np.moveaxis(indices, -1, 0), x.shape)
-    return update(x.copy(), where, updates.reshape(where.shape), 1)
+    return update_runs(x.copy(), points(np.moveaxis(indices, -1, 0), x.shape), updates, 1)
 
 
 def check_rows(x: Any, indices: Any, updates: Any, locking: bool = False) -> None:
@@ -369,7 +372,7 @@ def is_in_scalar(x: Any, y: Any, unique: bool, invert: bool) -> Any:
 
 
 define("Gather", gather, shape=rules.like(2), result=rules.first, raw=True, exact=True, check=check_gather,
-       dtypes={"index": "s32 s64"}, oracle="torch.gather")
+       rows=in_common, along=(0, 2), dtypes={"index": "s32 s64"}, oracle="torch.gather")
 define("GatherV2", take, shape=take_shape, result=rules.first, raw=True, exact=True, oracle="torch.index_select")
 define("IndexSelect", index_select, shape=index_select_shape, result=rules.first, raw=True, exact=True,
        oracle="torch.index_select")
@@ -384,9 +387,9 @@ define("IndexPutImpl", index_put, raw=True, check=check_index, optional="indices
        oracle="torch.Tensor.index_put")
 
 define("Scatter ScatterValue", scatter, shape=rules.same, result=rules.first, exact=True, inplace=True,
-       check=check_scatter, workspace=WORKSPACE, oracle="torch.scatter")
+       rows=in_common, along=(0, 2, 3), check=check_scatter, workspace=WORKSPACE, oracle="torch.scatter")
 define("ScatterAdd", scatter_add, shape=rules.same, result=rules.first, exact=True, check=check_scatter,
-       workspace=WORKSPACE, oracle="torch.scatter_add")
+       rows=in_common, along=(0, 2, 3), workspace=WORKSPACE, oracle="torch.scatter_add")
 define("ScatterReduce", lambda x, dim, index, source, reduce, include: scatter_add(x, dim, index, source),
        shape=rules.same, result=rules.first, exact=True, inplace=True, check=check_scatter_reduce, workspace=WORKSPACE,
        oracle="torch.scatter_reduce")

@@ -94,7 +94,7 @@ def elementwise(inputs: list[Any], outputs: list[Any]) -> Optional[Cut]:
 
 def rows(inputs: list[Any], outputs: list[Any], along: tuple[int, ...], leading: int) -> Optional[Cut]:
     """The inputs at `along` have `leading` dimensions in common, with each other and all outputs."""
-    along = tuple(i for i in along if inputs[i] is not None)
+    along = tuple(i for i in along if isinstance(inputs[i], np.ndarray))
     first = inputs[along[0]]
     if not leading or first.size < 2 * SIZE or not _apart(inputs, outputs, along):
         return None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 Shape = tuple[int, ...]
 _UPDATES: tuple[Any, ...] = (None, np.add, np.multiply, np.maximum, np.minimum)
+_PAIRS = {"f": np.complex64, "d": np.complex128}  # two floats are added at once as a complex number
 
 
 def checked(index: Any, size: int) -> Any:
@@ -42,17 +44,16 @@ def along(index: Any, axis: int, shape: Shape, full: Any = None) -> Any:
     return place + grid
 
 
-def rows(index: Any, shape: Shape) -> Any:
-    """Of whole rows ``[index]``: the index's dimensions, then one with the elements of a row."""
-    width = steps(shape)[0]
-    return checked(index, shape[0])[..., None] * width + np.arange(width)
-
-
 def points(indices: Any, shape: Shape) -> Any:
-    """Of ``[indices[0], indices[1], ...]``, which broadcast; a last dimension has the elements behind the point."""
-    step: Any = steps(shape)
-    place = sum(checked(index, n) * s for index, n, s in zip(indices, shape, step))
-    return np.asarray(place)[..., None] + np.arange(step[len(indices) - 1])
+    """Of ``[indices[0], indices[1], ...]``, which broadcast, counted in runs of what lies behind a point."""
+    step = steps(shape[:len(indices)])
+    return np.asarray(sum(checked(index, n) * s for index, n, s in zip(indices, shape, step)))
+
+
+def slices(index: Any, axis: int, shape: Shape) -> Any:
+    """Of ``[..., index]`` for one index of dimension `axis`, counted in runs of what lies behind it."""
+    lead = np.arange(math.prod(shape[:axis]))[:, None]
+    return lead * shape[axis] + checked(index, shape[axis]).reshape(-1)
 
 
 def update(found: Any, where: Any, values: Any, reduce: int) -> Any:
@@ -63,4 +64,17 @@ def update(found: Any, where: Any, values: Any, reduce: int) -> Any:
         flat[where.reshape(-1)] = values
     else:
         _UPDATES[reduce].at(flat, where.reshape(-1), values)
+    return found
+
+
+def update_runs(found: Any, number: Any, values: Any, reduce: int) -> Any:
+    """`update` of whole runs of a contiguous array, by their numbers; values are one run after the other."""
+    if not number.size or not values.size:
+        return found
+    values = np.ascontiguousarray(values).reshape(number.size, -1)
+    flat, width = found.reshape(-1), values.shape[1]
+    pair = _PAIRS.get(found.dtype.char) if reduce == 1 and width % 2 == 0 else None
+    if pair is not None:
+        flat, values, width = flat.view(pair), values.astype(found.dtype, copy=False).view(pair), width // 2
+    update(flat, number.reshape(-1, 1) * width + np.arange(width), values, reduce)
     return found
