@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import models
@@ -32,6 +33,7 @@ def test_inspect_needs_no_backend() -> None:
     path = models.shared("anenet_lane.om")
     code = f"""
 import sys
+import textwrap
 from pyacl.cli import main
 from pyacl.capi import backend
 assert main(["model", "inspect", {str(path)!r}]) == 0
@@ -117,6 +119,30 @@ def test_bench(om: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     samples = {name: len(series["samples"]) for name, series in result["series"].items()}
     assert samples == {"compute": 4, "h2d": 4, "d2h": 4, "total": 4}
     assert result["parameters"]["rows"] == 4
+
+
+def test_ctrl_c_keeps_the_executions_until_then(om: Path, tmp_path: Path) -> None:
+    code = textwrap.dedent("""
+        import contextlib, os, signal, sys
+        from pyacl import cli
+        from pyacl.bench import text
+
+        class Bar(text.Progress):
+            def advance(self, done):
+                if done == 5:
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        text.progress = lambda quiet: contextlib.nullcontext(Bar())
+        sys.exit(cli.main(sys.argv[1:]))
+    """)
+    done = subprocess.run([sys.executable, "-c", code, "bench", "model", om, "--loop", "10000000", "--json",
+                           tmp_path / "r.json"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130, done.stderr
+    assert "pyacl: interrupted" in done.stderr
+    (result,) = json.loads((tmp_path / "r.json").read_text())["results"]
+    count = len(result["series"]["compute"]["samples"])
+    assert 5 <= count < 10000000
+    assert result["notes"] == [f"interrupted after {count} of 10000000 executions"]
 
 
 def test_bench_of_gears(tmp_path: Path) -> None:

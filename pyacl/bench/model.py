@@ -9,6 +9,7 @@ import argparse
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..model_cli import load_inputs, model_file, parse_shapes, some_shape
 from . import text
 from .environment import environment
 from .record import Result
-from .report import check_outputs, deliver, natural, positive
+from .report import add_result_options, check_outputs, deliver, natural, positive
 
 if TYPE_CHECKING:
     from ..binding import Binding
@@ -49,11 +50,7 @@ def add_parser(subparsers: Any) -> None:
                         help="the shapes of a model with dynamic dims or shapes")
     parser.add_argument("--batchsize", type=positive, metavar="N",
                         help="rows of one execution, for the throughput (default: the first dimension)")
-    group = parser.add_argument_group("output")
-    group.add_argument("--json", metavar="FILE", help="write results with all samples and the environment")
-    group.add_argument("--csv", metavar="FILE", help="write the summaries")
-    group.add_argument("--plot", metavar="FILE.png", help="draw histograms and per-iteration lines")
-    group.add_argument("--quiet", action="store_true", help="no table")
+    add_result_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -69,13 +66,24 @@ def run(args: argparse.Namespace) -> int:
     except ValueError:
         raise CommandError(f"--device {args.device}: write ids such as 0 or 0,1") from None
     start = threading.Barrier(len(devices))
-    workers = [_Worker(path, device, args, start) for device in devices]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    stop = threading.Event()
+    with text.progress(args.quiet) as bar:
+        workers = [_Worker(path, device, args, start, stop, text.Progress() if i else bar)
+                   for i, device in enumerate(devices)]
+        for worker in workers:
+            worker.start()
+        try:
+            for worker in workers:
+                worker.done.wait()  # not join(): before Python 3.13 that takes an interrupted thread for a finished one
+        except KeyboardInterrupt:
+            stop.set()
+            start.abort()
+        for worker in workers:
+            worker.join()
+    if stop.is_set() and not all(w.results for w in workers):
+        raise KeyboardInterrupt
     failures = [w.failure for w in workers if w.failure]
-    if failures:  # the first cause, not those whom it stopped
+    if failures and not stop.is_set():  # the first cause, not those whom it stopped
         raise next((f for f in failures if not isinstance(f, threading.BrokenBarrierError)), failures[0])
     results = [r for found in zip(*(w.results for w in workers)) for r in found]
     if len(devices) > 1:
@@ -86,18 +94,21 @@ def run(args: argparse.Namespace) -> int:
     if not args.quiet:
         for result in results:
             print(_summary(result))
-    return deliver(results, about, args)
+    return deliver(results, about, args, interrupted=stop.is_set())
 
 
 class _Worker(threading.Thread):
     """One device's measurement."""
 
-    def __init__(self, path: str, device: int, args: argparse.Namespace, start: threading.Barrier) -> None:
+    def __init__(self, path: str, device: int, args: argparse.Namespace, start: threading.Barrier,
+                 stop: threading.Event, bar: text.Progress) -> None:
         super().__init__(name=f"bench-{device}")
         self.results: list[Result] = []
         self.environment: dict[str, Any] = {}
         self.failure: Optional[BaseException] = None
-        self._path, self._device, self._args, self._start = path, device, args, start
+        self.done = threading.Event()
+        self._path, self._device, self._args = path, device, args
+        self._start, self._stop_asked, self._bar = start, stop, bar
 
     def run(self) -> None:
         from ..device import Device
@@ -109,10 +120,12 @@ class _Worker(threading.Thread):
                 cases = _cases(model, self._args)
                 for case in cases:
                     self._start.wait(600)
-                    self.results.append(_measure(model, case, self._device, self._args))
+                    self.results.append(_measure(model, case, self._device, self._args, self._stop_asked, self._bar))
         except BaseException as error:
             self.failure = error
             self._start.abort()
+        finally:
+            self.done.set()
 
 
 @dataclass
@@ -195,7 +208,8 @@ def _inputs(model: Model, case: _Case, args: argparse.Namespace) -> list[Any]:
     return arrays
 
 
-def _measure(model: Model, case: _Case, device: int, args: argparse.Namespace) -> Result:
+def _measure(model: Model, case: _Case, device: int, args: argparse.Namespace, stop: threading.Event,
+             bar: text.Progress) -> Result:
     from ..memory import DeviceBuffer, HostBuffer, memcpy
 
     arrays = _inputs(model, case, args)
@@ -207,13 +221,16 @@ def _measure(model: Model, case: _Case, device: int, args: argparse.Namespace) -
     try:
         with model.bind(inputs) as binding:
             _choose(binding, case, model)
+            bar.start(f"{Path(args.model or args.file).name} {case.name}", args.loop)
             for i in range(args.warmup + args.loop):
+                if stop.is_set() and series["compute"]:
+                    break
                 begin = clock()
                 for target, source in zip(inputs, sources):
                     memcpy(target, source)
                 filled = clock()
                 outputs = model.execute(binding)
-                done = clock()
+                computed_at = clock()
                 sizes = [_nbytes(binding, k, o) for k, o in enumerate(outputs)]
                 targets = targets or [HostBuffer(max(n, 1)) for n in sizes]
                 copying = clock()
@@ -224,18 +241,21 @@ def _measure(model: Model, case: _Case, device: int, args: argparse.Namespace) -
                     if output is not binding.memory(k):
                         output.close()
                 if i >= args.warmup:
-                    copied, computed, fetched = filled - begin, done - filled, end - copying
+                    copied, computed, fetched = filled - begin, computed_at - filled, end - copying
                     for name, seconds in (("h2d", copied), ("compute", computed), ("d2h", fetched),
                                           ("total", copied + computed + fetched)):
                         series[name].append(seconds * 1e6)
+                    bar.advance(i + 1 - args.warmup)
     finally:
         for buffer in (*sources, *inputs, *targets):
             buffer.close()
     rows = args.batchsize or case.batch or (arrays[0].shape[0] if arrays and arrays[0].ndim else 1)
-    mean = sum(series["compute"]) / len(series["compute"])
+    done = len(series["compute"])
+    mean = sum(series["compute"]) / done
+    group = f"{Path(args.model or args.file).stem} {case.name}".strip()
     return Result(
-        name=f"{case.name} device {device}".strip() if case.name else f"device {device}", series=series, kind="model",
-        group=case.name, warmup=args.warmup, bytes=0.0,
+        name=f"{group} device {device}", series=series, kind="model", group=group, warmup=args.warmup,
+        notes=[f"interrupted after {done} of {args.loop} executions"] if done < args.loop else [],
         parameters={"model": args.model or args.file, "device": device, "rows": rows, "case": case.name,
                     "shapes": {n: list(s) for n, s in case.shapes.items()}, "throughput": rows / (mean * 1e-6)})
 
