@@ -185,7 +185,27 @@ def _mutated(data: bytes, rng: random.Random) -> bytes:
     return bytes(out)
 
 
-@pytest.mark.parametrize("source", ["compiled", "gears", "real"])
+@pytest.mark.parametrize("gears", [
+    describe.Gears(dims=[(1, 2), (3, 4)]), describe.Gears(dims=[(), (1,)]), describe.Gears(hw=[(1, 2)] * 129),
+    describe.Gears(batch=list(range(1, 200)))], ids=["more", "fewer", "many sizes", "many batches"])
+def test_gears_that_do_not_fit(gears: describe.Gears) -> None:
+    parsed = container.parse(b"".join(compiler.compile_model(models.dense("n"), compiler.Options(
+        dynamic_dims=((1,), (3,))))))
+    info = describe.of_container(parsed)
+    records = describe.encode_records(info.inputs, info.outputs, gears)
+    parts = [(p.type, records if p.type == container.INOUT_INFO else p.data) for p in parsed.partitions]
+    assert _code(b"".join(container.build("dense", parts))) == pyacl.lib.ACL_ERROR_GE_FAILURE
+
+
+def test_tensors_larger_than_memory() -> None:
+    huge = describe.TensorInfo("x", (1 << 62, 1 << 62), pyacl.lib.ACL_FLOAT, pyacl.lib.ACL_FORMAT_ND, 0)
+    definition = modeldef.encode_model("huge", [modeldef.encode_operator("x", "Data", [], output_tensors=(
+        modeldef.encode_tensor(huge.dtype, huge.shape, "ND", 0),))], ["x"], {})
+    assert _code(b"".join(container.build("huge", [(container.MODEL_DEF, definition)]))) == \
+        pyacl.lib.ACL_ERROR_GE_FAILURE
+
+
+@pytest.mark.parametrize("source", ["compiled", "gears", "dims", "real"])
 def test_thousand_mutations(small: bytes, source: str) -> None:
     """No mutation crashes the reader, ends in an undocumented code, or makes it allocate more than a few file sizes."""
     if source == "real":
@@ -193,12 +213,13 @@ def test_thousand_mutations(small: bytes, source: str) -> None:
         data = data[:256] + data[256:]
     else:
         data = small if source == "compiled" else b"".join(compiler.compile_model(
-            models.dense("n"), compiler.Options(dynamic_batch=(1, 2))))
+            models.dense("n"), compiler.Options(dynamic_batch=(1, 2)) if source == "gears" else
+            compiler.Options(dynamic_dims=((1,), (2,)))))
     rng = random.Random(f"om {source}")
     codes = set()
     tracemalloc.start()
     try:
-        for _ in range(1000):
+        for _ in range(300 if source == "dims" else 1000):
             mutated = _mutated(data, rng)
             tracemalloc.reset_peak()
             before = tracemalloc.get_traced_memory()[0]
@@ -209,6 +230,8 @@ def test_thousand_mutations(small: bytes, source: str) -> None:
             if not code:  # what still reads can be looked at
                 info = describe.describe(mutated)
                 info.operators(), info.kernels()
+                if source in ("gears", "dims"):  # what C asks most about
+                    pyacl.ModelDesc.from_bytes(mutated).close()
     finally:
         tracemalloc.stop()
     assert codes <= LOAD_ERRORS | {0}

@@ -160,7 +160,22 @@ def _describe(parsed: Container, definition: ModelDef) -> ModelInfo:
                 model.aipp[op.name] = json.loads(mode)
             except ValueError as error:
                 raise wire.WireError(f"the AIPP settings of {op.name} are no JSON: {error}") from None
+    _check(model)
     return model
+
+
+def _check(model: ModelInfo) -> None:
+    """That C can tell of it, and that every gear has a number for each dimension that varies."""
+    tensors, gears = model.inputs + model.outputs, model.gears
+    if any(not 0 <= t.nbytes < 1 << 63 for t in tensors):
+        raise wire.WireError("a tensor has more bytes than there are addresses")
+    varying = [sum(d < 0 for d in t.shape) for t in model.inputs]
+    if any(len(g) != sum(varying) for g in gears.dims) or gears.hw and max(varying, default=0) > 2:
+        raise wire.WireError("its gears do not have a size for each dimension that varies")
+    limit = int(lib.ACL_MAX_DIM_CNT)
+    if max(len(gears.batch), len(gears.hw), gears.kind == DYNAMIC_DIMS and sum(len(t.shape) for t in model.inputs),
+           *(max(len(t.shape), len(t.shape_range)) for t in tensors)) > limit:
+        raise wire.WireError(f"a tensor has more than {limit} dimensions, or the model more gears")
 
 
 def _ends(definition: ModelDef) -> tuple[list[Operator], Optional[Operator], Optional[Operator]]:
