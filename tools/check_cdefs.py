@@ -5,7 +5,7 @@
 
 The proof is a compiler's: one C++ file includes the headers, declares every function and typedef of ``cdefs/`` again
 (a difference is an error), and asserts every constant, enumerator, struct size, field offset and field size. What the
-headers do not have is counted, not checked. Exit code 1 on any disagreement.
+headers do not have is counted, not checked, and what only they have is named. Exit code 1 on any disagreement.
 """
 
 from __future__ import annotations
@@ -162,6 +162,9 @@ def check_headers(root: Path, compiler: str) -> int:
     absent = ", ".join(f"{n} {k}s" for k, n in sorted(proof.absent.items()))
     print(f"checked by {compiler} against {len(headers)} headers: {checked}")
     print(f"not in these headers: {absent or 'nothing'}")
+    text = re.sub(r"^#.*", "", pre.stdout, flags=re.M)
+    declared = re.findall(r"^[\w\s*]*?\b(acl\w+)\s*\((?!\*)[^;{]*\)\s*;", text, re.M)
+    print(f"only in these headers: {', '.join(sorted({*declared} - {*cdefs.functions()})) or 'nothing'}")
     print(f"{len(disagree)} disagree")
     return int(bool(disagree) or done.returncode != 0)
 
