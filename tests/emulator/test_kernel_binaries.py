@@ -358,6 +358,30 @@ with pyacl.Device(0), pyacl.Stream() as stream, pyacl.Binary.from_file({str(libr
     assert done.stdout.split() == [str(lib.ACL_ERROR_RT_AICORE_TIMEOUT)], done.stderr
 
 
+@needs_gcc
+@pytest.mark.parametrize(("kind", "field", "value"), [
+    (1, 8, 1 << 24), (2, 16, 1 << 40), (1, 16, 1 << 46)], ids=str)
+def test_damage_that_the_loader_does_not_survive(tmp_path: Path, device: Any, kind: int, field: int, value: int) -> None:
+    """A library whose sections are sound, but whose segments (type `kind`) are not."""
+    data = bytearray(compiled(tmp_path, "cpu", CPU).read_bytes())
+    objects.read(bytes(data))
+    table, size, count = *struct.unpack_from("<Q", data, 32), *struct.unpack_from("<HH", data, 54)
+    for at in range(table, table + size * count, size):
+        if struct.unpack_from("<I", data, at)[0] == kind:
+            struct.pack_into("<Q", data, at + field, value)
+    assert objects.read(bytes(data)).kernels
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        pyacl.Binary.from_bytes(bytes(data))
+
+
+@needs_gcc
+def test_a_constructor_that_ends_the_process_does_not_end_this_one(tmp_path: Path, device: Any) -> None:
+    library = compiled(tmp_path, "leaves", "#include <stdlib.h>\n__attribute__((constructor)) void leave(void) { _Exit(3); }\n"
+                                           "void kernel(void *a, void *b) {}")
+    with pytest.raises(ValueError, match="damaged: it ended its process with status 3"):
+        pyacl.Binary.from_file(library)
+
+
 # Real objects
 
 @pytest.fixture(scope="module")

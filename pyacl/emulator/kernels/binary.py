@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import _ctypes
 import ctypes
+import hashlib
 import json
 import os
 import tempfile
 import warnings
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
@@ -17,9 +19,11 @@ from .. import handles
 from ..failure import Failure
 from ..machine import context, memory
 from ..machine.device import Device
-from . import elf, objects, registry
+from . import elf, isolation, objects, registry
 from .objects import KernelInfo, KernelObject
 
+_NOW = os.RTLD_NOW | os.RTLD_LOCAL
+_LOADING = 30.0  # seconds that loading a library may take
 _JSON_ONLY, _JSON_AND_LIBRARY, _FROM_MEMORY = 0, 1, 2  # CPU_KERNEL_MODE
 
 
@@ -215,6 +219,9 @@ def _refuse(description: str, why: str) -> Failure:
     return Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"{description} cannot be loaded: {why}")
 
 
+_sound: set[bytes] = set()  # digests of libraries that were loaded before
+
+
 def _open_library(data: bytes, description: str) -> ctypes.CDLL:
     """A host library. Every load is a library of its own, with its own variables, as on a device."""
     try:
@@ -222,9 +229,16 @@ def _open_library(data: bytes, description: str) -> ctypes.CDLL:
         with tempfile.NamedTemporaryFile(prefix="pyacl-kernel-", suffix=".so") as file:
             file.write(data)
             file.flush()
-            return ctypes.CDLL(file.name, os.RTLD_NOW | os.RTLD_LOCAL)
+            digest = hashlib.sha256(data).digest()
+            if digest not in _sound:  # the loader trusts what it loads: a damaged library may end the process
+                outcome = isolation.rehearse(partial(ctypes.CDLL, file.name, _NOW), _LOADING)
+                if outcome.died:
+                    raise _refuse(description, f"it is damaged: {outcome.text} while it was loaded")
+                _sound.add(digest)
+            return ctypes.CDLL(file.name, _NOW)
     except OSError as error:
-        raise _refuse(description, str(error)) from None
+        text = f"loading it takes longer than {_LOADING} s" if isinstance(error, TimeoutError) else str(error)
+        raise _refuse(description, text) from None
 
 
 def _read(path: str) -> bytes:

@@ -21,6 +21,7 @@ from .block import DeviceBlock, HostBlock
 
 _entry_type = "void(*)(void *, const void *)"
 _cpu_entry_type = "uint32_t(*)(void *)"
+_SHORTEST_TIMEOUT = 1.0  # seconds; an emulated kernel is not as fast as a device's
 
 
 class KernelFault(Failure):
@@ -65,7 +66,7 @@ class Launch:
         if function.binary.library is not None:
             run = self._host_cpu(arguments) if function.ai_cpu else self._host(arguments)
             if isolation.wanted:
-                isolation.rehearse(run, self.timeout, function)
+                self._rehearse(run)
             run()
             return
         python = registry.find(function)
@@ -74,6 +75,15 @@ class Launch:
             raise Failure(function.fault, f"the emulator cannot run its code. Register a Python function for it: "
                           f"@pyacl.emulator.kernel({name!r}, args=[...]), or load a library compiled for this machine")
         self._python(python, arguments)
+
+    def _rehearse(self, run: Callable[[], None]) -> None:
+        function = self.function
+        try:
+            outcome = isolation.rehearse(run, max(self.timeout, _SHORTEST_TIMEOUT) if self.timeout else None)
+        except TimeoutError:
+            raise Failure(function.timeout, f"it ran longer than the {self.timeout} s it was given") from None
+        if outcome.text:
+            raise Failure(function.fault, outcome.text)
 
     def _values(self, slots: tuple[registry.Slot, ...], arguments: memory.Bytes) -> list[Any]:
         """The arguments by their types. Fails where other ones were appended, and for bad addresses."""
