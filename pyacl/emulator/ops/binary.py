@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ...capi import lib
 from . import rules
 from .registry import define, elementwise, family
-from .types import BOOL, C64, C128, DTYPES, F64
+from .types import BOOL, C64, C128, COMPLEXES, DTYPES, F64
 
 
 def add(x: Any, y: Any, alpha: Any, out: Any = None) -> Any:
@@ -35,6 +36,13 @@ def div_mod(x: Any, y: Any, mode: int) -> Any:
     return np.trunc(np.divide(x, y))
 
 
+def check_mode(x: Any, y: Any, mode: int) -> None:
+    if mode not in (0, 1, 2):
+        rules.reject(f"mode is {mode}: choose 0 for none, 1 for trunc, 2 for floor")
+    if mode and rules.common(x, y) in COMPLEXES:
+        rules.reject("complex quotients are not rounded: mode must be 0")
+
+
 def div_result(x: Any, y: Any, mode: int) -> Any:
     return rules.floating(x, y) if mode == 0 else rules.common(x, y)
 
@@ -57,6 +65,11 @@ def power(x: Any, y: Any, out: Any = None) -> Any:
 def not_both_bool(x: Any, y: Any) -> None:
     if x.dtype == y.dtype == BOOL:
         rules.reject("self and exponent are both ACL_BOOL")
+
+
+def a_bound(x: Any, low: Any, high: Any) -> None:
+    if low is None and high is None:
+        rules.reject("clipValueMin and clipValueMax are both NULL", lib.ACLNN_ERR_PARAM_NULLPTR)
 
 
 def clamp(x: Any, low: Any, high: Any, out: Any = None) -> Any:
@@ -185,7 +198,7 @@ elementwise("Div Divs", np.divide, meet=rules.floating, oracle="torch.div")
 elementwise("Maximum", np.maximum, oracle="torch.maximum")
 elementwise("Minimum", np.minimum, oracle="torch.minimum")
 elementwise("PowTensorTensor PowTensorScalar PowScalarTensor", power, check=not_both_bool, oracle="torch.pow")
-elementwise("Clamp ClampTensor", clamp, optional="clipValueMin clipValueMax", oracle="torch.clamp")
+elementwise("Clamp ClampTensor", clamp, check=a_bound, optional="clipValueMin clipValueMax", oracle="torch.clamp")
 elementwise("ClampMin ClampMinTensor", np.maximum, oracle="torch.clamp_min")
 elementwise("ClampMax ClampMaxTensor", np.minimum, oracle="torch.clamp_max")
 
@@ -203,7 +216,8 @@ family(elementwise, (
     ("BitwiseXorTensor BitwiseXorScalar", np.bitwise_xor, "torch.bitwise_xor"),
 ))
 
-elementwise("DivMod DivMods DivV3", div_mod, promote=(0, 1), result=div_result, oracle="torch.div_mod")
+elementwise("DivMod DivMods DivV3", div_mod, promote=(0, 1), check=check_mode, result=div_result,
+            oracle="torch.div_mod")
 elementwise("FloorDivide FloorDivides", floor_divide, oracle="torch.floor_divide")
 elementwise("RemainderTensorTensor RemainderTensorScalar RemainderScalarTensor", np.remainder, oracle="torch.remainder")
 elementwise("FmodTensor FmodScalar", np.fmod, oracle="torch.fmod")

@@ -18,6 +18,8 @@ def embedding(weight: Any, indices: Any, out: Any = None) -> Any:
 
 
 def embedding_shape(weight: Any, indices: Any) -> Any:
+    if weight.ndim != 2:
+        rules.reject(f"weight has {weight.ndim} dimensions, not 2")
     return (*indices.shape, *weight.shape[1:])
 
 

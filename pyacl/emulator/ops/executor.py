@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Callable, Optional
 
 import numpy as np
@@ -48,9 +49,11 @@ class Plan:
         self.workspace = operator.workspace
         try:
             self._check(arguments)
+            if operator.rehearsed and not operator.elementwise:
+                rehearse(self, arguments)
         except Failure as failure:
             raise Failure(failure.code, f"{operator.name}: {failure.text}") from None
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
             # A rule that finds too few dimensions, a NaN for a count and the like: it only looks at the arguments.
             raise Failure(_INVALID, f"{operator.name}: the arguments do not fit together: {error}") from None
 
@@ -89,6 +92,8 @@ class Plan:
                         raise Failure(_NULL, f"{parameter.name}[{i}] is NULL")
                 where = tuple(self._slot(member) for member in value)
             else:
+                if parameter.name == "cubeMathType" and not 0 <= value <= 4:
+                    raise Failure(_INVALID, f"cubeMathType is {value}: choose 0 to 4")
                 where = Constant(value)
             if "i" in parameter.role:
                 inputs.append(value)
@@ -349,6 +354,46 @@ class Run:
         if found is not None:
             found.shape, found.strides = new.shape, new.strides
         return views.view(new, self.addresses[slot], self.plan.operator.name)
+
+
+class Rehearsal(Run):
+    """An operator's function on zeros: it must take the shapes and values of a call and give those of the outputs."""
+
+    __slots__ = ()
+
+    def _view(self, where: Any) -> Any:
+        if isinstance(where, tuple):
+            return [self._view(slot) for slot in where]
+        if isinstance(where, Constant):
+            return where.value
+        found = self.plan.tensors[where]
+        return None if found is None else np.zeros(found.shape, found.dtype)
+
+    def _store(self, index: int, slot: int, value: Any, out: Any) -> None:
+        if np.shape(value) != out.shape and not self.plan.operator.dynamic and not np.size(value) == out.size == 1:
+            raise Failure(_INVALID, f"output {index} has the shape {list(out.shape)}; the result has "
+                                    f"{list(np.shape(value))}")
+
+
+REHEARSED = 1 << 16  # elements: what is larger has been tried small, and is not computed twice
+_rehearsed: set[Any] = set()
+
+
+def rehearse(plan: Plan, arguments: tuple[Any, ...]) -> None:
+    """Refuses in phase one what an operator's rules let pass but its function cannot do; each kind of call once."""
+    if sum(t.size for t in plan.tensors if t is not None) > REHEARSED:
+        return
+    constants = tuple(w.value for w in plan.inputs if isinstance(w, Constant))
+    key = (plan.operator.name, id(plan.operator), repr(constants),
+           *((t.shape, t.code) if t is not None else None for t in plan.tensors), len(plan.inputs),
+           *(len(w) for w in (*plan.inputs, *plan.outputs) if isinstance(w, tuple)))
+    if key not in _rehearsed:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Rehearsal(plan, [])._bind()()
+        if len(_rehearsed) > 4096:
+            _rehearsed.clear()
+        _rehearsed.add(key)
 
 
 _WIDEN: Any = object()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import numpy as np
 
 from . import rules
 from .places import along, checked, points, slices, update, update_runs
 from .registry import define, elementwise, family
-from .rules import axis, reject
-from .types import S32, S64, cast, wide
+from .rules import axis, broadcast_shapes, reject
+from .types import BOOL, S32, S64, U8, cast, wide
 
 Shape = tuple[int, ...]
 WORKSPACE = 8192
@@ -125,9 +125,41 @@ def index_put(x: Any, indices: Any, values: Any, accumulate: bool, unsafe: bool)
     return total
 
 
-def check_index(x: Any, indices: Any, *_: Any) -> None:
+def index_shape(x: Any, indices: Any, *_: Any) -> Optional[tuple[Optional[int], ...]]:
+    """Of the selection; as many rows as a mask has ones are not known, and nothing of masks among other indices."""
     if len(indices) > max(x.ndim, 1):
         reject(f"{len(indices)} indices for {x.ndim} dimensions")
+    kept: list[Optional[int]] = []
+    places, shapes, masks, d = [], [], 0, 0
+    for i in indices:
+        if i is None or i.size == 0:
+            kept.append(x.shape[d])
+            d += 1
+            continue
+        mask = i.dtype in (BOOL, U8)
+        if mask and tuple(i.shape) != tuple(x.shape[d:d + i.ndim]):
+            reject(f"a mask of shape {list(i.shape)} does not fit dimension {d} of {list(x.shape)}")
+        places.append((d, len(kept)))
+        masks += mask
+        shapes.append(tuple(i.shape))
+        d += i.ndim if mask else 1
+    kept += x.shape[d:]
+    if d > max(x.ndim, 1):
+        reject(f"the indices are for {d} dimensions, self has {x.ndim}")
+    if not places:
+        return tuple(kept)
+    if masks:
+        return None if len(places) > 1 else (*kept[:places[0][1]], None, *kept[places[0][1]:])
+    beside = all(b[0] == a[0] + 1 for a, b in zip(places, places[1:]))
+    at = places[0][1] if beside else 0  # numpy's rule: apart from each other, they come first
+    return (*kept[:at], *broadcast_shapes(*shapes), *kept[at:])
+
+
+def check_index_put(x: Any, indices: Any, values: Any, *_: Any) -> None:
+    found = index_shape(x, indices)
+    shape = tuple(n for n in found or () if n is not None)
+    if found == shape and broadcast_shapes(tuple(values.shape), shape) != shape:
+        reject(f"values of shape {list(values.shape)} do not fit the selection {list(shape)}")
 
 
 # ---- scatter
@@ -381,9 +413,10 @@ define("GatherV3", gather_v3, shape=gather_v3_shape, result=rules.first, raw=Tru
 define("GatherNd", gather_nd, shape=gather_nd_shape, result=rules.first, raw=True, exact=True,
        oracle="torch indexing")
 define("Take", flat_take, shape=rules.like(1), result=rules.first, raw=True, exact=True, oracle="torch.take")
-define("Index", index, result=rules.first, raw=True, exact=True, check=check_index, optional="indices[]",
-       oracle="torch indexing")
-define("IndexPutImpl", index_put, raw=True, check=check_index, optional="indices[]", workspace=WORKSPACE,
+define("Index", index, shape=index_shape, result=rules.first, raw=True, exact=True, optional="indices[]",
+       rehearsed=False, oracle="torch indexing")
+define("IndexPutImpl", index_put, raw=True, check=check_index_put, optional="indices[]", rehearsed=False,
+       workspace=WORKSPACE,
        oracle="torch.Tensor.index_put")
 
 define("Scatter ScatterValue", scatter, shape=rules.same, result=rules.first, exact=True, inplace=True,

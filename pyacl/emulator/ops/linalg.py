@@ -188,12 +188,12 @@ define("LinalgQr", qr, shape=qr_shapes, result=rules.first, workspace=WORKSPACE,
 define("Qr", lambda x, some: qr(x, 0 if some else 1), shape=lambda x, some: qr_shapes(x, 0 if some else 1),
        result=rules.first, workspace=WORKSPACE, oracle="torch.linalg.qr")
 define("LinalgCholesky", cholesky, shape=rules.same, result=rules.first, check=square, workspace=WORKSPACE,
-       oracle="torch.linalg.cholesky")
+       rehearsed=False, oracle="torch.linalg.cholesky")
 define("Svd", svd, shape=svd_shapes, result=rules.first, workspace=WORKSPACE, oracle="torch.linalg.svd")
 define("TriangularSolve", triangular_solve, shape=solve_shapes, result=rules.first, workspace=WORKSPACE,
-       oracle="torch.triangular_solve")
+       rehearsed=False, oracle="torch.triangular_solve")
 define("Inverse", np.linalg.inv, shape=rules.same, result=rules.first, check=square, workspace=WORKSPACE,
-       oracle="torch.linalg.inv")
+       rehearsed=False, oracle="torch.linalg.inv")
 define("Slogdet", slogdet, shape=lambda x: (batch(x), batch(x)), result=rules.first, check=square, workspace=WORKSPACE,
        oracle="torch.linalg.slogdet")
 define("Logdet", logdet, shape=batch, result=rules.first, check=square, workspace=WORKSPACE, oracle="torch.logdet")

@@ -10,6 +10,7 @@ from . import rules
 from .registry import define, family
 from .rules import broadcast_shapes, reject
 from .tensor import NZ, nz_shape
+from .types import BF16, F16, F32
 
 Shape = tuple[int, ...]
 WORKSPACE = 20480
@@ -17,6 +18,21 @@ WORKSPACE = 20480
 
 def matmul(x: Any, y: Any, cube_math_type: int = 0, out: Any = None) -> Any:
     return np.matmul(x, y, out=out)
+
+
+def product_type(*values: Any) -> Any:
+    """The tensors' common type; the cube unit does not take float16 beside bfloat16."""
+    tensors = [v for v in values if rules.is_tensor(v)]
+    if {t.dtype for t in tensors[-2:]} == {F16, BF16}:
+        reject("one matrix is ACL_FLOAT16 and the other ACL_BF16")
+    return rules.common(*tensors)
+
+
+def matmul_check(x: Any, y: Any, *_: Any) -> None:
+    if max(x.ndim, y.ndim) > 6:
+        reject(f"a matrix has {max(x.ndim, y.ndim)} dimensions, more than 6")
+    if {x.dtype, y.dtype} == {F32, BF16}:
+        reject("one matrix is ACL_FLOAT and the other ACL_BF16")
 
 
 def matmul_shape(x: Any, y: Any, *_: Any) -> Shape:
@@ -154,43 +170,39 @@ def einsum(tensors: Any, equation: str) -> Any:
     return np.einsum(equation, *tensors, optimize=True)
 
 
-def _meeting(*values: Any) -> Any:
-    return rules.common(*[v for v in values if rules.is_tensor(v)])
-
-
-define("Matmul", matmul, shape=matmul_shape, result=rules.common, meet=rules.common, workspace=WORKSPACE,
-       oracle="torch.matmul")
-define("Mm", matmul, shape=matmul_shape, result=rules.common, meet=rules.common, check=ranks(2, 2), workspace=WORKSPACE,
+define("Matmul", matmul, shape=matmul_shape, result=product_type, meet=product_type, check=matmul_check,
+       workspace=WORKSPACE, oracle="torch.matmul")
+define("Mm", matmul, shape=matmul_shape, result=product_type, meet=product_type, check=ranks(2, 2), workspace=WORKSPACE,
        oracle="torch.mm")
-define("BatchMatMul", matmul, shape=matmul_shape, result=rules.common, meet=rules.common, check=same_batch,
+define("BatchMatMul", matmul, shape=matmul_shape, result=product_type, meet=product_type, check=same_batch,
        workspace=WORKSPACE, oracle="torch.bmm")
-define("Mv", matmul, shape=matmul_shape, result=rules.common, meet=rules.common, check=ranks(2, 1), workspace=WORKSPACE,
+define("Mv", matmul, shape=matmul_shape, result=product_type, meet=product_type, check=ranks(2, 1), workspace=WORKSPACE,
        oracle="torch.mv")
-define("Dot", matmul, shape=matmul_shape, result=rules.common, meet=rules.common, check=ranks(1, 1),
+define("Dot", matmul, shape=matmul_shape, result=product_type, meet=product_type, check=ranks(1, 1),
        workspace=WORKSPACE, oracle="torch.dot")
-define("Ger", np.outer, shape=lambda x, y: (x.size, y.size), result=rules.common, meet=rules.common, check=ranks(1, 1),
+define("Ger", np.outer, shape=lambda x, y: (x.size, y.size), result=product_type, meet=product_type, check=ranks(1, 1),
        oracle="torch.ger")
 family(define, (
     ("Addmm", addmm, "torch.addmm"), ("Baddbmm", addmm, "torch.baddbmm"),
-), shape=addmm_shape, result=_meeting, meet=_meeting, promote=(0, 1, 2), inplace=True, workspace=WORKSPACE)
-define("Addbmm", addbmm, shape=addbmm_shape, result=_meeting, meet=_meeting,
+), shape=addmm_shape, result=product_type, meet=product_type, promote=(0, 1, 2), inplace=True, workspace=WORKSPACE)
+define("Addbmm", addbmm, shape=addbmm_shape, result=product_type, meet=product_type,
        promote=(0, 1, 2), inplace=True, check=ranks(-1, 3, 3), workspace=WORKSPACE, oracle="torch.addbmm")
-define("Addmv", addmv, shape=addmm_shape, result=_meeting, meet=_meeting, promote=(0, 1, 2), check=ranks(-1, 2, 1),
-       workspace=WORKSPACE, oracle="torch.addmv")
-define("Addr AddrV2", addr, shape=addr_shape, result=_meeting, meet=_meeting, promote=(0, 1, 2), inplace=True,
+define("Addmv", addmv, shape=addmm_shape, result=product_type, meet=product_type, promote=(0, 1, 2),
+       check=ranks(-1, 2, 1), workspace=WORKSPACE, oracle="torch.addmv")
+define("Addr AddrV2", addr, shape=addr_shape, result=product_type, meet=product_type, promote=(0, 1, 2), inplace=True,
        check=ranks(-1, 1, 1), oracle="torch.addr")
-define("Gemm", gemm, shape=gemm_shape, result=_meeting, meet=_meeting, promote=(0, 1, 2), check=ranks(2, 2),
+define("Gemm", gemm, shape=gemm_shape, result=product_type, meet=product_type, promote=(0, 1, 2), check=ranks(2, 2),
        workspace=WORKSPACE, oracle="torch.addmm")
-define("TransposeBatchMatMul", transpose_batch_matmul, optional="bias scale permX1 permX2 permY", result=_meeting,
-       meet=_meeting, promote=(0, 1), workspace=WORKSPACE, oracle="torch.matmul of permuted tensors")
+define("TransposeBatchMatMul", transpose_batch_matmul, optional="bias scale permX1 permX2 permY", result=product_type,
+       meet=product_type, promote=(0, 1), workspace=WORKSPACE, oracle="torch.matmul of permuted tensors")
 define("Einsum", einsum, result=lambda tensors, equation: rules.common(*tensors), workspace=WORKSPACE,
        oracle="torch.einsum")
 
-define("MatmulWeightNz", matmul, shape=matmul_shape, result=rules.common, meet=rules.common, private_formats=True,
+define("MatmulWeightNz", matmul, shape=matmul_shape, result=product_type, meet=product_type, private_formats=True,
        check=lambda x, y, _: nz_weight(y), workspace=WORKSPACE, oracle="torch.matmul")
-define("BatchMatMulWeightNz", matmul, shape=matmul_shape, result=rules.common, meet=rules.common, private_formats=True,
+define("BatchMatMulWeightNz", matmul, shape=matmul_shape, result=product_type, meet=product_type, private_formats=True,
        check=nz_batch, workspace=WORKSPACE, oracle="torch.bmm")
-define("AddmmWeightNz", addmm, shape=addmm_shape, result=_meeting, meet=_meeting, promote=(0, 1, 2),
+define("AddmmWeightNz", addmm, shape=addmm_shape, result=product_type, meet=product_type, promote=(0, 1, 2),
        private_formats=True, check=lambda x, a, b, *_: nz_weight(b), workspace=WORKSPACE, oracle="torch.addmm")
 define("TransMatmulWeight", lambda x: x.copy(), raw=True, reformat=to_nz, private_formats=True,
        oracle="the layout, element by element")

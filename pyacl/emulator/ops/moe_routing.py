@@ -338,13 +338,16 @@ define("MoeFinalizeRoutingV2Grad", finalize_grad, shape=finalize_grad_shape, ora
        dtypes={**dict.fromkeys(("gradY", "expandedXOptional", "scalesOptional", "biasOptional", "gradExpandedXOut",
                                 "gradScalesOut"), _FLOATS), "expandedRowIdx": "s32", "expertIdxOptional": "s32"})
 define("MoeTokenPermuteWithRoutingMap", map_permute, shape=map_permute_shape, raw=True, workspace=1024,
+       rehearsed=False,
        oracle="token by token", dtypes={
            "tokens": _FLOATS, "routingMap": "s8 bool", "probsOptional": _FLOATS, "permuteTokensOut": _FLOATS,
            "permuteProbsOutOptional": _FLOATS, "sortedIndicesOut": "s32"})
-define("MoeTokenPermuteWithRoutingMapGrad", map_permute_grad, shape=map_permute_grad_shape, oracle="token by token",
+define("MoeTokenPermuteWithRoutingMapGrad", map_permute_grad, shape=map_permute_grad_shape, rehearsed=False,
+       oracle="token by token",
        dtypes={"permutedTokenOutputGrad": _FLOATS, "permutedProbsOutputGradOptional": _FLOATS, "sortedIndices": "s32",
                "routingMapOptional": "s8 bool", "tokensGradOut": _FLOATS, "probsGradOutOptional": _FLOATS})
-define("MoeTokenUnpermuteWithRoutingMap", map_unpermute, shape=map_unpermute_shape, oracle="token by token",
+define("MoeTokenUnpermuteWithRoutingMap", map_unpermute, shape=map_unpermute_shape, rehearsed=False,
+       oracle="token by token",
        optional="outIndex permuteTokenId permuteProbs", roles=dict.fromkeys(
            ("unpermutedTokens", "outIndex", "permuteTokenId", "permuteProbs"), "o"),
        dtypes={"permutedTokens": _FLOATS, "sortedIndices": "s32", "routingMapOptional": "s8 bool",

@@ -327,6 +327,16 @@ def matrices(x: Any, *_: Any) -> None:
         reject(f"self has {x.ndim} dimensions, fewer than 2")
 
 
+def number_or_matrices(x: Any, *_: Any) -> None:
+    if x.ndim:
+        matrices(x)
+
+
+def triangle(cut: Callable[..., Any]) -> Callable[..., Any]:
+    """A number alone stays as it is."""
+    return lambda x, diagonal: cut(x, diagonal) if x.ndim else x.copy()
+
+
 # ---- casting, copying, filling
 
 def cast_to(x: Any, dtype: Any) -> Any:
@@ -340,7 +350,7 @@ def cast_result(x: Any, dtype: Any) -> Any:
 
 
 def copy(x: Any, source: Any) -> Any:
-    return source
+    return np.broadcast_to(source, x.shape)
 
 
 def check_copy(x: Any, source: Any) -> None:
@@ -450,9 +460,10 @@ define("Flip", flip, shape=rules.same, result=rules.first, raw=True, oracle="tor
 for _names, _dim in (("RepeatInterleave RepeatInterleaveInt", None),
                      ("RepeatInterleaveWithDim RepeatInterleaveIntWithDim", 1)):
     _compute, _shape = interleaved(_dim)
-    define(_names, _compute, shape=_shape, result=rules.first, raw=True, oracle="torch.repeat_interleave")
+    define(_names, _compute, shape=_shape, result=rules.first, raw=True, rehearsed=False,
+           oracle="torch.repeat_interleave")
 define("RepeatInterleaveTensor", repeat_positions, shape=lambda repeats, size: (size,), result=rules.int64,
-       oracle="torch.repeat_interleave")
+       rehearsed=False, oracle="torch.repeat_interleave")
 
 define("Slice", one_slice, shape=shape_of(one_slice), result=rules.first, raw=True, exact=True, check=check_steps,
        oracle="numpy's slicing")
@@ -475,8 +486,8 @@ for _n in "123":
                check=check_pads(_limit), oracle=f"gradient of torch.nn.functional.pad, {_oracle}")
 
 family(define, (
-    ("Tril", np.tril, "torch.tril"), ("Triu", np.triu, "torch.triu"),
-), shape=rules.same, result=rules.first, raw=True, inplace=True, check=matrices)
+    ("Tril", triangle(np.tril), "torch.tril"), ("Triu", triangle(np.triu), "torch.triu"),
+), shape=rules.same, result=rules.first, raw=True, inplace=True, check=number_or_matrices)
 define("Diag", np.diag, shape=diag_shape, result=rules.first, raw=True, oracle="torch.diag")
 define("DiagFlat", np.diagflat, shape=diag_flat_shape, result=rules.first, raw=True, oracle="torch.diagflat")
 define("InplaceFillDiagonal", fill_diagonal, shape=rules.same, result=rules.first, raw=True, check=matrices,

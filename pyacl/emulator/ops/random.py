@@ -12,7 +12,7 @@ import numpy as np
 
 from . import rules
 from .registry import define
-from .types import DTYPES, F64
+from .types import DTYPES, F64, INTEGERS
 
 ALIGN = 128
 _MASK64 = (1 << 64) - 1
@@ -41,14 +41,24 @@ def uniform(x: Any, low: float, high: float, *source: Any) -> Any:
 
 
 def normal(x: Any, mean: float, std: float, *source: Any) -> Any:
-    if std < 0:
-        rules.reject(f"std is {std}, it must not be negative")
     if x.dtype == F64:
         return drawn(*source).normal(mean, std, x.shape)
     found = drawn(*source).standard_normal(x.shape, np.float32)
     if std != 1:
         found *= np.float32(std)
     return found + np.float32(mean) if mean else found
+
+
+def check_normal(x: Any, mean: float, std: float, *_: Any) -> None:
+    if std < 0:
+        rules.reject(f"std is {std}, it must not be negative")
+
+
+def check_uniform(x: Any, low: float, high: float, *_: Any) -> None:
+    if not low <= high:
+        rules.reject(f"from is {low}, to is {high}: from must not be larger")
+    if x.dtype in INTEGERS and (low < np.iinfo(x.dtype).min or high > np.iinfo(x.dtype).max):
+        rules.reject(f"from {low} or to {high} is outside of selfRef's type {x.dtype}")
 
 
 def normal_of(mean: Any, std: Any, seed: int, offset: int, outs: Any) -> Any:
@@ -200,8 +210,10 @@ def rrelu_inplace(*inputs: Any) -> Any:
 
 
 _NUMBERS = "the numbers differ from the device's; their distribution does not"
-define("InplaceUniform InplaceUniformTensor", uniform, raw=True, oracle="statistics", deviations=_NUMBERS)
-define("InplaceNormal InplaceNormalTensor", normal, raw=True, oracle="statistics", deviations=_NUMBERS)
+define("InplaceUniform InplaceUniformTensor", uniform, raw=True, check=check_uniform, oracle="statistics",
+       deviations=_NUMBERS)
+define("InplaceNormal InplaceNormalTensor", normal, raw=True, check=check_normal, oracle="statistics",
+       deviations=_NUMBERS)
 define("NormalFloatFloat NormalFloatTensor NormalTensorFloat NormalTensorTensor", normal_of, oracle="statistics",
        deviations=_NUMBERS)
 define("InplaceRandom InplaceRandomTensor", integers, raw=True, check=integers_check, oracle="statistics",

@@ -221,5 +221,6 @@ by_name("GRUBackward", network_back(gru_back, "r z n hn h", "h"), network_shape(
 define("ThnnFusedLstmCell", lstm_cell, shape=lstm_cell_shape, oracle="torch.nn.LSTMCell")
 define("ThnnFusedLstmCellBackward", lstm_cell_back, shape=lstm_cell_back_shape, optional="gradBiasOut",
        oracle="torch, backward")
-by_name("BidirectionLSTM BidirectionLSTMV2", lstm_both, lstm_both_shape, workspace=8192, oracle="torch.lstm",
+by_name("BidirectionLSTM BidirectionLSTMV2", lstm_both, lstm_both_shape, workspace=8192, rehearsed=False,
+       oracle="torch.lstm",
         dtypes={"batchSizeOptional": "s32"})

@@ -9,7 +9,7 @@ import numpy as np
 from . import rules, sums
 from .registry import define, family
 from .rules import axes, axis, reject
-from .types import castable, wide
+from .types import COMPLEXES, cast, castable, wide
 
 ROWS = rules.before_reduced
 WORKSPACE = 4096  # arbitrary; on the device reductions ask for some
@@ -22,7 +22,7 @@ def along(x: Any, dims: Optional[tuple[int, ...]]) -> Optional[tuple[int, ...]]:
 
 def wanted(x: Any, dtype: Any) -> Any:
     """`x` in the type asked for, widened for computing."""
-    return x if dtype is None else x.astype(wide(dtype), copy=False)
+    return x if dtype is None else cast(x, wide(dtype))
 
 
 # ---- rules
@@ -46,6 +46,8 @@ def asked(position: int) -> Callable[..., Any]:
     """A type rule: the aclDataType at `position`, which the output must have; the input's where it is undefined."""
     def rule(x: Any, *rest: Any) -> Any:
         dtype = rest[position - 1]
+        if x.size == 0 and (dtype or x.dtype) in COMPLEXES:
+            reject("an empty tensor is not reduced to complex numbers")
         if dtype is None:
             return x.dtype
         if not castable(x.dtype, dtype):

@@ -42,6 +42,7 @@ class Operator:
     dynamic: bool = False
     private_formats: bool = False
     repeatable: bool = True
+    rehearsed: bool = True
     check: Optional[Rule] = None
     reformat: Optional[Rule] = None
     dtypes: dict[str, str] = field(default_factory=dict)
@@ -114,6 +115,8 @@ def define(names: str, compute: Callable[..., Any], shape: Optional[Rule] = None
     inplace         define aclnnInplaceX too, where it is declared
     private_formats whether tensors may have fractal formats
     repeatable      False for those that copy host memory to the device on their way, which executors cannot repeat
+    rehearsed       False where the contents of tensors decide what `compute` can do: phase one then does not try it on
+                    zeros, and what the rules do not refuse fails when it runs
     workspace       bytes of workspace it asks for
     oracle          the function that tests compare with (``"torch.abs"``), or how
     deviations      what is known to differ from the device
@@ -187,7 +190,8 @@ def op(name: str, **rules: Any) -> Callable[[Callable[..., Any]], Callable[..., 
     """
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         load()
-        _operators[name] = Operator(name, function, **{"raw": True, "oracle": "its author's", **rules})
+        own = {"raw": True, "rehearsed": False, "oracle": "its author's", **rules}
+        _operators[name] = Operator(name, function, **own)
         return function
 
     return decorate

@@ -206,7 +206,8 @@ define("AmpUpdateScale", update_scale, check=check_scale, result=lambda scale, *
 define("AdvanceStep", advance, roles={"inputTokens": "io"}, raw=True, oracle="query by query")
 define("ScatterList", scatter_list, raw=True, optional="maskOptional", oracle="slices assigned one by one")
 define("TransformBiasRescaleQkv", rescaled, shape=rescaled_shape, oracle="torch, head by head")
-define("RepeatInterleaveGrad", repeat_grad, result=rules.first, oracle="torch.repeat_interleave, backward")
+define("RepeatInterleaveGrad", repeat_grad, result=rules.first, rehearsed=False,
+       oracle="torch.repeat_interleave, backward")
 define("SimThreadExponential", exponential, shape=rules.same, oracle="statistics",
        deviations="the numbers differ from the device's; their distribution does not")
 define("TopKTopPSample", top_sample, optional="q", oracle="row by row", shape=lambda x, *_: ((x.shape[0],),

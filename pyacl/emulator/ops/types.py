@@ -108,8 +108,8 @@ def promote_scalar(tensor: Dtype, scalar: Dtype) -> Optional[Dtype]:
         return tensor
     if have == 0 and want == 1:
         return None if scalar in _LONERS else scalar
-    if want == 3:
-        return C128 if tensor in (F64, C128) else C64
+    if want == 3:  # beside float16 it would be a complex type of two float16
+        return None if tensor == F16 else C128 if tensor in (F64, C128) else C64
     return None if tensor in _LONERS else F32
 
 
