@@ -369,6 +369,9 @@ class Rehearsal(Run):
         found = self.plan.tensors[where]
         return None if found is None else np.zeros(found.shape, found.dtype)
 
+    def _cut(self, inputs: list[Any], outputs: list[Any]) -> Optional[pieces.Cut]:
+        return None
+
     def _store(self, index: int, slot: int, value: Any, out: Any) -> None:
         if np.shape(value) != out.shape and not self.plan.operator.dynamic and not np.size(value) == out.size == 1:
             raise Failure(_INVALID, f"output {index} has the shape {list(out.shape)}; the result has "

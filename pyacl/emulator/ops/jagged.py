@@ -60,7 +60,8 @@ def segsum_back_shape(grad: Any, y: Any) -> Any:
     return tuple(grad.shape[:-1])
 
 
-define("ExpandIntoJaggedPermute", expand_permute, shape=expand_permute_shape, raw=True, oracle="group by group",
+define("ExpandIntoJaggedPermute", expand_permute, shape=expand_permute_shape, raw=True, rehearsed=False,
+       oracle="group by group",
        dtypes=dict.fromkeys("permute inputOffset outputOffset outputPermuteOut".split(), "s32"))
 define("GroupedBiasAddGrad GroupedBiasAddGradV2", bias_back, shape=bias_back_shape, result=rules.first, exact=True,
        oracle="torch.segment_reduce")

@@ -56,6 +56,8 @@ def check_layer(x: Any, shape: Ints, *tensors: Any) -> None:
     for t in tensors:
         if rules.is_tensor(t) and tuple(t.shape) != tuple(shape):
             reject(f"weight and bias of shape {list(t.shape)} must have normalizedShape {list(shape)}")
+    if len({t.dtype for t in tensors if rules.is_tensor(t)}) > 1:
+        reject("weight and bias have different types")
 
 
 def layer_shape(x: Any, shape: Ints, *_: Any) -> Any:

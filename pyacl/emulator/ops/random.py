@@ -94,6 +94,8 @@ def bernoulli(x: Any, prob: Any, *source: Any) -> Any:
 def bernoulli_check(x: Any, prob: Any, *_: Any) -> None:
     if not rules.is_tensor(prob) and not 0 <= prob <= 1:
         rules.reject(f"prob is {prob}, outside of [0, 1]")
+    if rules.is_tensor(prob) and rules.broadcast(x, prob) != tuple(x.shape):
+        rules.reject(f"prob of shape {list(prob.shape)} does not broadcast to {list(x.shape)}")
 
 
 def permutation(n: int, *source: Any) -> Any:
@@ -214,7 +216,8 @@ define("InplaceUniform InplaceUniformTensor", uniform, raw=True, check=check_uni
        deviations=_NUMBERS)
 define("InplaceNormal InplaceNormalTensor", normal, raw=True, check=check_normal, oracle="statistics",
        deviations=_NUMBERS)
-define("NormalFloatFloat NormalFloatTensor NormalTensorFloat NormalTensorTensor", normal_of, oracle="statistics",
+define("NormalFloatFloat", normal_of, oracle="statistics", deviations=_NUMBERS)
+define("NormalFloatTensor NormalTensorFloat NormalTensorTensor", normal_of, shape=rules.broadcast, oracle="statistics",
        deviations=_NUMBERS)
 define("InplaceRandom InplaceRandomTensor", integers, raw=True, check=integers_check, oracle="statistics",
        deviations=_NUMBERS)
