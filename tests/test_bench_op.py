@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import csv
 import json
@@ -15,7 +16,7 @@ import pyacl
 import pyacl.bench as bench
 from pyacl import cli
 from pyacl.bench import case as cases
-from pyacl.bench import operators, session
+from pyacl.bench import operators, peaks, report, session
 from pyacl.bench.text import Progress
 from pyacl.capi import cdefs
 from pyacl.cli import CommandError
@@ -297,6 +298,28 @@ def test_throughput_is_held_against_the_peak_that_was_given(capsys: pytest.Captu
 # Operators that must be right on every backend: each against its own numpy reference.
 COMMON = ("Add", "Sub", "Mul", "Div", "Exp", "Sqrt", "Relu", "Sigmoid", "Tanh", "Maximum", "Muls", "EqTensor",
           "LogicalAnd", "Abs")
+
+
+@pytest.mark.parametrize(("environment", "flops", "rate"), [
+    ({"soc": "Ascend910B3"}, 20 * 1.8e9 * 8192, 1.6e12), ({"soc": "Ascend310P3"}, 69.5e12, 204.8e9),
+    ({"soc": "Ascend910B3", "cube_cores": 10, "cube_clock": "1000"}, 10 * 1e9 * 8192, 1.6e12),
+    ({"soc": "Ascend910B3", "backend": "emulator"}, None, None), ({"soc": "Ascend1"}, None, None), ({}, None, None)])
+def test_peaks_are_those_of_the_chip(capsys: pytest.CaptureFixture[str], environment: dict[str, Any], flops: Any,
+                                     rate: Any) -> None:
+    args = argparse.Namespace(peak_flops=None, peak_bytes=None)
+    found = peaks.of(environment, args)
+    assert {k: p.rate for k, p in found.items()} == {k: pytest.approx(v, rel=1e-3) for k, v in
+                                                     (("flops", flops), ("bytes", rate)) if v}
+    assert all(p.about for p in found.values())
+    result = bench.Result("add", {"device": [1.0] * 3}, bytes=1e5, flops=1e6)
+    report.show([result], environment, found)
+    shown = capsys.readouterr().out
+    assert (" % of about " in shown) == bool(flops)
+    assert max(map(len, shown.splitlines())) <= 100
+    args.peak_flops = 2e12
+    assert peaks.of(environment, args)["flops"] == (2e12, False)
+    report.show([result], environment, peaks.of(environment, args))
+    assert "(50.0 % of 2 TFLOP/s)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])

@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any, Callable, Mapping, Optional, Sequence, TextIO
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Sequence, TextIO
 
 from ..cli import CommandError
 from . import text
 from .record import Result, write_csv, write_json
+
+if TYPE_CHECKING:
+    from .peaks import Peak
 
 EMULATOR_NOTE = "These are the emulator's figures on this machine's CPU; they say nothing about an NPU."
 _COLUMNS = ("", "time", "min", "mean", "median", "p90", "p99", "max", "+-", "outliers")
 _SERIES = ("host", "device", "h2d", "compute", "d2h", "total")
 
 
-def show(results: Sequence[Result], environment: Mapping[str, Any], peaks: Optional[Mapping[str, float]] = None,
+def show(results: Sequence[Result], environment: Mapping[str, Any], peaks: Optional[Mapping[str, Peak]] = None,
          out: Optional[TextIO] = None) -> None:
     """Prints the results, in microseconds per call, with what they mean in bytes and operations per second.
 
@@ -45,19 +48,24 @@ def show(results: Sequence[Result], environment: Mapping[str, Any], peaks: Optio
         print(EMULATOR_NOTE, file=out)
 
 
-def _remarks(result: Result, peaks: Mapping[str, float]) -> list[str]:
+def _remarks(result: Result, peaks: Mapping[str, Peak]) -> list[str]:
     lines = []
     rates = []
     for per_second, unit, peak in ((result.bytes_per_second, "B/s", peaks.get("bytes")),
                                    (result.flops_per_second, "FLOP/s", peaks.get("flops"))):
         if per_second:
-            rates.append(text.quantity(per_second, unit)
-                         + (f" ({100 * per_second / peak:.1f} % of {text.quantity(peak, unit)})" if peak else ""))
-    if rates:
-        lines.append(f"{', '.join(rates)} by the {result.main} median")
+            rates.append(text.quantity(per_second, unit) + (f" ({_share(per_second, peak, unit)})" if peak else ""))
+    for line in rates if peaks else [", ".join(rates)] if rates else []:  # with shares they fill a line each
+        lines.append(f"{line} by the {result.main} median")
     if result.check and result.check != "ok":
         lines.append(f"WRONG RESULT: {result.check}")
     return lines + result.notes
+
+
+def _share(rate: float, peak: Peak, unit: str) -> str:
+    about = "about " if peak.about else ""
+    products = " of float16 products" if peak.about and unit == "FLOP/s" else ""
+    return f"{100 * rate / peak.rate:.1f} % of {about}{text.quantity(peak.rate, unit)}{products}"
 
 
 def _where(environment: Mapping[str, Any]) -> str:
@@ -146,7 +154,7 @@ def _try_writing(path: str) -> None:
 
 
 def deliver(results: Sequence[Result], environment: Mapping[str, Any], args: argparse.Namespace,
-            peaks: Optional[Mapping[str, float]] = None, interrupted: bool = False) -> int:
+            peaks: Optional[Mapping[str, Peak]] = None, interrupted: bool = False) -> int:
     """Prints and writes results as the output options ask; the exit code: 130 when the user stopped the measuring, 1
     when a result was wrong."""
     if not args.quiet:
