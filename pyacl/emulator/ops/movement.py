@@ -339,8 +339,8 @@ def triangle(cut: Callable[..., Any]) -> Callable[..., Any]:
 
 # ---- casting, copying, filling
 
-def cast_to(x: Any, dtype: Any) -> Any:
-    return cast(x, dtype)
+def cast_to(x: Any, dtype: Any, out: Any = None) -> Any:
+    return cast(x, dtype, out)
 
 
 def cast_result(x: Any, dtype: Any) -> Any:
@@ -493,7 +493,8 @@ define("DiagFlat", np.diagflat, shape=diag_flat_shape, result=rules.first, raw=T
 define("InplaceFillDiagonal", fill_diagonal, shape=rules.same, result=rules.first, raw=True, check=matrices,
        oracle="torch.Tensor.fill_diagonal_")
 
-define("Cast", cast_to, shape=rules.same, result=cast_result, raw=True, exact=True, oracle="torch.Tensor.to")
+define("Cast", cast_to, shape=rules.same, result=cast_result, elementwise=True, raw=True, exact=True,
+       oracle="torch.Tensor.to")
 define("InplaceCopy", copy, check=check_copy, raw=True, oracle="torch.Tensor.copy_")
 define("InplaceFillScalar InplaceFillTensor", fill, result=rules.first, raw=True, check=check_fill,
        oracle="torch.full_like")

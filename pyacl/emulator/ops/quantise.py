@@ -12,8 +12,8 @@ import numpy as np
 
 from . import rms_norm, rules
 from .registry import by_name, define
-from .types import DTYPES, INT4, INTEGERS
-from .unary import sigmoid
+from .types import DTYPES, F32, INT4, INTEGERS, cast
+from .unary import gated
 
 Array = Any
 ROUND = {"round": np.rint, "rint": np.rint, "ceil": np.ceil, "floor": np.floor, "trunc": np.trunc, "": np.rint}
@@ -69,7 +69,7 @@ def along(v: Optional[Array], x: Array, axis: int) -> Any:
 
 
 def f32(x: Any) -> Any:
-    return None if x is None else x.astype(np.float32)
+    return None if x is None else cast(x, F32)
 
 
 # ---- static
@@ -202,7 +202,7 @@ def swiglu_of(x: Any, left: bool) -> Any:
     a, b = np.split(x, 2, axis=-1)
     if not left:
         a, b = b, a
-    return a * sigmoid(a) * b
+    return gated(a, a) * b
 
 
 def by_group(v: Any, groups: Any, rows: int) -> Any:

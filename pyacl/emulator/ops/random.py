@@ -28,10 +28,39 @@ def drawn(seed: Any, offset: Any, extra: Any = 0) -> Any:
     return generator(first[0], first[1] + int(extra))
 
 
+def words(source: Any, count: int) -> Any:
+    """uint32 numbers: twice as fast to draw as floats, and to turn into them."""
+    return source.bit_generator.random_raw(-(-count // 2)).view(np.uint32)[:count]
+
+
+def fractions(source: Any, count: int) -> Any:
+    """float32 from 0 to below 1, in steps of 2^-24."""
+    found = (words(source, count) >> np.uint32(8)).astype(np.float32)
+    found *= np.float32(2**-24)
+    return found
+
+
+def bell(source: Any, count: int) -> Any:
+    """float32 normally distributed, up to 6.7 deviations: two at a time, from a length and an angle."""
+    length, angle = words(source, 2 * -(-count // 2)).reshape(2, -1)
+    found = np.empty((2, length.size), np.float32)
+    turn = angle.view(np.int32).astype(np.float32)
+    turn *= np.float32(np.pi * 2**-31)
+    np.cos(turn, out=found[0])
+    np.sin(turn, out=found[1])
+    radius = length.astype(np.float32)
+    radius += np.float32(0.5)
+    radius *= np.float32(2**-32)
+    np.log(radius, out=radius)
+    radius *= np.float32(-2)
+    found *= np.sqrt(radius, out=radius)
+    return found.reshape(-1)[:count]
+
+
 def uniform(x: Any, low: float, high: float, *source: Any) -> Any:
     if x.dtype == F64:
         return drawn(*source).uniform(low, high, x.shape)
-    found = drawn(*source).random(x.shape, np.float32)
+    found = fractions(drawn(*source), x.size).reshape(x.shape)
     if high - low != 1:
         found *= np.float32(high - low)
     if low:
@@ -43,7 +72,7 @@ def uniform(x: Any, low: float, high: float, *source: Any) -> Any:
 def normal(x: Any, mean: float, std: float, *source: Any) -> Any:
     if x.dtype == F64:
         return drawn(*source).normal(mean, std, x.shape)
-    found = drawn(*source).standard_normal(x.shape, np.float32)
+    found = bell(drawn(*source), x.size).reshape(x.shape)
     if std != 1:
         found *= np.float32(std)
     return found + np.float32(mean) if mean else found
@@ -146,7 +175,7 @@ def probability(p: float) -> None:
 
 def generate_mask(shape: Any, p: float, seed: Any, offset: Any, *rest: Any) -> Any:
     numbers = [r for r in rest if isinstance(r, int)]  # the Tensor form's offset; the data type has no effect here
-    return packed(drawn(seed, offset, *numbers).random(int(np.prod(shape, dtype=np.int64)), np.float32) >= p)
+    return packed(fractions(drawn(seed, offset, *numbers), int(np.prod(shape, dtype=np.int64))) >= np.float32(p))
 
 
 def mask_shape(shape: Any, p: float, *_: Any) -> Any:
@@ -177,7 +206,7 @@ def mask_check(x: Any, mask: Any, *_: Any) -> None:
 def dropout(x: Any, p: float, train: bool, seed: int, offset: int) -> Any:
     if not train:
         return x.copy(), packed(np.ones(x.shape, bool))
-    keep = generator(seed, offset).random(x.shape, np.float32) >= p
+    keep = fractions(generator(seed, offset), x.size).reshape(x.shape) >= np.float32(p)
     return scaled(x, keep, p), packed(keep)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Callable, Optional
 
 import numpy as np
@@ -243,14 +244,28 @@ def var_mean(x: Any, dims: Any, correction: int, keep: bool) -> Any:
 
 # ---- cumulative
 
+_SLAB = 256  # elements
+
+
+def running(function: Any, x: Any, a: int) -> Any:
+    """``function.accumulate``, which is slow where much lies behind the axis: there whole slabs are combined."""
+    if math.prod(x.shape[a + 1:]) < _SLAB:
+        return function.accumulate(x, axis=a)
+    found = np.array(x)
+    slabs = np.moveaxis(found, a, 0)
+    for i in range(1, len(slabs)):
+        function(slabs[i - 1], slabs[i], out=slabs[i])
+    return found
+
+
 def cumsum(x: Any, dim: int, dtype: Any) -> Any:
-    return np.cumsum(wanted(x, dtype), axis=axis(dim, x.ndim), dtype=None if dtype is None else wide(dtype)) \
-        if x.ndim else wanted(x, dtype)
+    x = wanted(x, dtype)
+    return running(np.add, x, axis(dim, x.ndim)) if x.ndim else x
 
 
 def cumprod(x: Any, dim: Any, dtype: Any = None) -> Any:
-    return np.cumprod(wanted(x, dtype), axis=axis(int(dim), x.ndim), dtype=wide(dtype or x.dtype)) if x.ndim \
-        else wanted(x, dtype)
+    x = wanted(x, dtype or x.dtype)
+    return running(np.multiply, x, axis(int(dim), x.ndim)) if x.ndim else x
 
 
 def cumsum_v2(x: Any, dim: int, exclusive: bool, reverse: bool) -> Any:
@@ -258,7 +273,7 @@ def cumsum_v2(x: Any, dim: int, exclusive: bool, reverse: bool) -> Any:
         return np.zeros_like(x) if exclusive else x
     a = axis(dim, x.ndim)
     source = np.flip(x, a) if reverse else x
-    found = np.cumsum(source, axis=a, dtype=x.dtype)
+    found = running(np.add, source, a)
     if exclusive:
         found = found - source
     return np.flip(found, a) if reverse else found
@@ -270,12 +285,12 @@ def cumulative_extreme(function: Any) -> Callable[..., Any]:
         if not x.ndim:
             return x, np.zeros((), np.int64)
         a = axis(dim, x.ndim)
-        values = function.accumulate(x, axis=a)
+        values = running(function, x, a)
         here = (x == values) | (np.isnan(x) if x.dtype.kind == "f" else False)
         shape = [1] * x.ndim
         shape[a] = -1
         position = np.arange(x.shape[a]).reshape(shape)
-        return values, np.maximum.accumulate(np.where(here, position, 0), axis=a)
+        return values, running(np.maximum, np.where(here, position, 0), a)
 
     return compute
 

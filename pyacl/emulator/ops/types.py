@@ -129,33 +129,42 @@ def wide(dtype: Dtype) -> Dtype:
     return F32 if dtype in HALF else dtype
 
 
-def cast(array: Any, dtype: Dtype) -> Any:
-    """`array` as `dtype`: to integers towards zero, clamped to the range, NaN to 0; floats rounded to nearest even."""
+def cast(array: Any, dtype: Dtype, out: Any = None) -> Any:
+    """`array` as `dtype`: to integers towards zero, clamped to the range, NaN to 0; floats rounded to nearest even.
+
+    Written to `out`, of that type, if that is given, except where nothing need be done.
+    """
     if array.dtype == dtype:
         return array
     if dtype in INTEGERS and array.dtype in FLOATS:
-        return to_integer(array, dtype)
+        return to_integer(array, dtype, out)
     if array.dtype in COMPLEXES and dtype not in COMPLEXES:
         array = array.real
     if array.dtype == F32 and dtype in HALF:
-        return half.narrow(array, dtype)
+        return half.narrow(array, dtype, out)
     if array.dtype in HALF and dtype == F32:
         return half.widen(array)
-    return array.astype(dtype)
+    if out is None:
+        return array.astype(dtype)
+    np.copyto(out, array, casting="unsafe")
+    return out
 
 
-def to_integer(array: Any, dtype: Dtype) -> Any:
+def to_integer(array: Any, dtype: Dtype, out: Any = None) -> Any:
     """Floats as integers: the fraction cut off, out of range clamped, NaN 0."""
     info = np.iinfo(dtype)
     values = half.widen(array) if array.dtype in HALF else array
+    result = np.empty(values.shape, dtype) if out is None else out
     with np.errstate(all="ignore"):
         # Where all are in range, and none is NaN, numpy's conversion is the device's.
         if values.size > 64 and values.min() > float(info.min) and values.max() < float(info.max):
-            return values.astype(dtype)
-        result = np.empty(values.shape, dtype)
+            np.copyto(result, values, casting="unsafe")
+            return result
+        # The largest integers of 4 and 8 bytes have no exact float; comparing against the power of two above is exact.
+        high, low = values >= float(info.max) + (info.bits <= 16), values <= float(info.min)
+        nothing = np.isnan(values)
         np.copyto(result, values, casting="unsafe")
-    # The largest integers of 4 and 8 bytes have no exact float; comparing against the power of two above is exact.
-    np.copyto(result, info.max, where=values >= float(info.max) + (info.bits <= 16))
-    np.copyto(result, info.min, where=values <= float(info.min))
-    np.copyto(result, 0, where=np.isnan(values))
+    np.copyto(result, info.max, where=high)
+    np.copyto(result, info.min, where=low)
+    np.copyto(result, 0, where=nothing)
     return result
