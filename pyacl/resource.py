@@ -390,7 +390,11 @@ class Flight:
                 self._batches.pop(key, None)
 
     def synchronize(self, milliseconds: int = -1) -> tuple[int, str]:
-        """Waits; gives the status and the name of the function that returned it."""
+        """Waits; gives the status and the name of the function that returned it.
+
+        In one piece: short waits one after the other would let Ctrl-C through, but for each that runs out CANN queues a
+        task and reads back the device's state.
+        """
         batches = self.begin()
         for attempt in (1, 2):
             if milliseconds < 0:

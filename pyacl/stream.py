@@ -100,7 +100,8 @@ class Stream(Resource):
         """Waits for all queued work (aclrtSynchronizeStream); `timeout` in seconds.
 
         Raises SyncTimeoutError when that is not enough (the work goes on and keeps what it uses), the error of a task
-        that failed, or the exception of a function given to `call`.
+        that failed, or the exception of a function given to `call`. CANN's waits are in C: there Ctrl-C takes effect
+        when they end, so give a timeout where that could be never.
         """
         self.handle  # noqa: B018
         code, function = self.flight.synchronize(-1 if timeout is None else milliseconds(timeout))

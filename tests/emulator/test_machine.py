@@ -86,6 +86,7 @@ def test_wrong_values_are_named(monkeypatch: pytest.MonkeyPatch, function: Calla
 @pytest.mark.parametrize("schedule", [s for s in settings.SCHEDULES if s != settings.schedule])
 def test_the_runtime_on_the_other_schedules(schedule: str) -> None:
     files = [str(TESTS / f"test_raw_{name}.py") for name in ("stream", "event", "callback", "memory")]
+    files += [str(TESTS / f"test_{name}.py") for name in ("stream", "event")]
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files],
                           env={**os.environ, "PYACL_EMULATOR_SCHEDULE": schedule}, capture_output=True, text=True,
                           timeout=100, cwd=TESTS.parent)
