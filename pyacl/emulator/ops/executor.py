@@ -244,7 +244,8 @@ class Run:
             def compute(*args: Any) -> Any:
                 return inner(*args, outs=outs)
 
-        only = outputs[0] if len(outputs) == 1 else None
+        listed = len(plan.outputs) == 1 and isinstance(plan.outputs[0], tuple)
+        only = outputs[0] if len(outputs) == 1 and not listed else None
         result = plan.results[0] if plan.results else None
         # numpy's own float16 loops of these compute in float32 and round once, as the device, and are the fastest way.
         native = isinstance(compute, np.ufunc) and compute.__name__ in _HALF_LOOPS and plan.meet == F16 and all(
@@ -254,9 +255,11 @@ class Run:
         # Scalars need converting only once: to the type they meet the tensors in, then to that of computing.
         inputs = [cast(cast(np.asarray(v), plan.meet), t)[()] if isinstance(v, np.generic) and t is not None else v
                   for v, t in zip(inputs, targets)]
-        only_tensor = plan.tensors[slots[0]] if only is not None else None
-        direct = (operator.takes_out and only_tensor is not None and not only_tensor.indirect and result is not None
-                  and only_tensor.dtype == (result if operator.raw or native else wide(result)))
+        # Where all results have the types of their tensors, the operator may write into these itself.
+        ready = all(t is not None and not t.indirect and r is not None and t.dtype == (
+            r if operator.raw or native else wide(r)) for t, r in zip((plan.tensors[s] for s in slots), plan.results))
+        direct = operator.takes_out and ready and (listed or only is not None)
+
         def store(results: Any, outputs: list[Any]) -> None:
             if not isinstance(results, (tuple, list)):
                 results = (results,)
@@ -272,7 +275,7 @@ class Run:
                  and (operator.elementwise or operator.rows is not None))
 
         def execute(inputs: list[Any], outputs: list[Any]) -> None:
-            out = outputs[0] if direct else None
+            out = None if not direct else outputs if listed else outputs[0]
             if convert:
                 inputs = list(inputs)
                 for i, target in convert:
@@ -287,8 +290,10 @@ class Run:
         if cut is not None:
             return cut.each(execute)
         if direct and not convert:
+            into = outputs if listed else only
+
             def straight() -> None:
-                found = compute(*inputs, out=only)
+                found = compute(*inputs, out=into)
                 if found is not only:
                     store(found, outputs)
 

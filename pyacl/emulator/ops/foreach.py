@@ -6,6 +6,7 @@ aclScalar) or one for each member (``...ScalarList``).
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Callable
 
 import numpy as np
@@ -49,10 +50,17 @@ def as_member(value: Any, member: Any) -> Any:
 
 
 def each(function: Callable[..., Any]) -> Callable[..., Arrays]:
-    """``function(x, *operands)`` for each member of the first list."""
-    def compute(x: Arrays, *operands: Any) -> Arrays:
+    """``function(x, *operands)`` for each member of the first list, written to the outputs by functions with `out`."""
+    takes_out = isinstance(function, np.ufunc) or "out" in inspect.signature(function).parameters
+
+    def compute(x: Arrays, *operands: Any, out: Any = None) -> Arrays:
         columns = [spread(o, len(x)) for o in operands]
-        return [function(member, *[as_member(c[i], member) for c in columns]) for i, member in enumerate(x)]
+        found = []
+        for i, member in enumerate(x):
+            given = [as_member(c[i], member) for c in columns]
+            found.append(function(member, *given) if out is None or not takes_out
+                         else function(member, *given, out=out[i]))
+        return found
 
     return compute
 
