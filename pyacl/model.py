@@ -385,7 +385,8 @@ def _completed(config: LoadConfig, source: str, work: Optional[DeviceBuffer],
 
 
 class ModelDump:
-    """While it is open, executions dump what they read and wrote (aclmdlInitDump, aclmdlSetDump, aclmdlFinalizeDump).
+    """Models that are loaded while it is open dump what they read and write, until it is closed (aclmdlInitDump,
+    aclmdlSetDump, aclmdlFinalizeDump).
 
     `config` is the path of a JSON file with an object ``dump``.
     """

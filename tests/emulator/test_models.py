@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import numpy as np
 import pytest
 
 import pyacl
-from pyacl import Model, ModelBundle, ModelDesc, ModelDump, ModelPool, Tensor, ffi, lib
+from pyacl import Model, ModelBundle, ModelDesc, ModelPool, Tensor, ffi, lib
 from pyacl.emulator.failure import Failure
 from pyacl.emulator.models import compile as compiler
 from pyacl.emulator.models import container, sources
@@ -346,31 +345,6 @@ def test_a_bundle_is_no_model_and_a_model_no_bundle(bundle: Path, om: Path) -> N
     with pytest.raises(ValueError, match="is no bundle"):
         ModelBundle.from_file(om)
     assert lib.aclmdlBundleUnload(999) == lib.ACL_ERROR_INVALID_BUNDLE_MODEL_ID
-
-
-# Dump.
-
-def test_dump(om: Path, tmp_path: Path) -> None:
-    config = tmp_path / "acl.json"
-    config.write_text(json.dumps({"dump": {"dump_path": str(tmp_path), "dump_mode": "all"}}))
-    with Model.from_file(om) as model:
-        with ModelDump(config):
-            model(X)
-            with pytest.raises(pyacl.AclError, match="100044"):
-                ModelDump(config)
-        model(X)
-    dumped = {p.name: np.load(p) for p in tmp_path.rglob("*.npy")}
-    assert set(dumped) == {"Node_Output.input.0.npy", "Node_Output.output.0.npy", "Node_Output.output.1.npy"}
-    np.testing.assert_array_equal(dumped["Node_Output.output.0.npy"], Y)
-    assert lib.aclmdlFinalizeDump() == lib.ACL_ERROR_DUMP_NOT_RUN
-
-
-@pytest.mark.parametrize(("content", "code"), [
-    ("{", 100006), ("{}", 100009), ('{"dump": {"dump_path": "/nowhere"}}', 100009)])
-def test_bad_dump_configuration(tmp_path: Path, content: str, code: int) -> None:
-    (tmp_path / "acl.json").write_text(content)
-    with pytest.raises(pyacl.AclError, match=str(code)):
-        ModelDump(tmp_path / "acl.json")
 
 
 # Pools.

@@ -173,8 +173,10 @@ def _check(model: ModelInfo) -> None:
     if any(len(g) != sum(varying) for g in gears.dims) or gears.hw and max(varying, default=0) > 2:
         raise wire.WireError("its gears do not have a size for each dimension that varies")
     limit = int(lib.ACL_MAX_DIM_CNT)
-    if max(len(gears.batch), len(gears.hw), gears.kind == DYNAMIC_DIMS and sum(len(t.shape) for t in model.inputs),
-           *(max(len(t.shape), len(t.shape_range)) for t in tensors)) > limit:
+    counts = [len(gears.batch), len(gears.hw), *(max(len(t.shape), len(t.shape_range)) for t in tensors)]
+    if gears.dims:  # they are told as all inputs' dimensions in one row
+        counts.append(sum(len(t.shape) for t in model.inputs))
+    if max(counts) > limit:
         raise wire.WireError(f"a tensor has more than {limit} dimensions, or the model more gears")
 
 

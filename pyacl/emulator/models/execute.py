@@ -12,7 +12,7 @@ from ..failure import Failure
 from ..machine import capture, memory
 from ..machine.memory import device_bytes
 from ..machine.stream import Stream, deadline_after
-from . import aipp, dump
+from . import aipp
 from .dataset import Dataset
 from .describe import AIPP_INPUT, GEAR_INPUT, TensorInfo, nbytes
 from .loaded import Loaded
@@ -65,7 +65,7 @@ class Execution:
         model.work.check("work memory")
         model.weight.check("weight memory")
         gear = self._gear()
-        ready = model.ready.get((gear, *self._spans)) if not dump.active() else None
+        ready = model.ready.get((gear, *self._spans)) if model.dump is None else None
         if ready is None:
             self._first(gear)
         else:
@@ -199,9 +199,8 @@ class Execution:
             raise
         if model.info.dynamic:
             self.descs.set_results(model.info.outputs, shapes)
-        if dump.active():
-            dump.write(model, [(i, s) for i, s in enumerate(inputs)],
-                       [(b.address, s) for b, s in zip(self.outputs, shapes)])
+        if model.dump is not None and model.dump.active:
+            model.dump.write(model, inputs, [Slot(b.address, s) for b, s in zip(self.outputs, shapes)])
         return compute
 
     def _allocate(self, size: int) -> memory.Region:

@@ -15,7 +15,7 @@ from ..machine import memory, settings
 from ..machine.context import Context
 from ..machine.memory import Region
 from ..machine.stream import Stream
-from . import container, describe, sources
+from . import container, describe, dump, sources
 from .describe import ModelInfo
 from .session import Run
 from .sources import Runner
@@ -53,6 +53,7 @@ class Loaded:
         self.without_graph = False
         self.gear: Optional[int] = None  # which one was set last
         self.aipp: dict[int, Any] = {}  # parameters set for dynamic AIPP, by input index
+        self.dump = dump.for_model(info.name)
         self.runs = 0
         # What computes it, and the outputs' shapes, by gear and by address and size of every buffer.
         self.ready: dict[Any, tuple[Run, list[tuple[int, ...]]]] = {}
