@@ -187,7 +187,8 @@ def _mutated(data: bytes, rng: random.Random) -> bytes:
 
 @pytest.mark.parametrize("gears", [
     describe.Gears(dims=[(1, 2), (3, 4)]), describe.Gears(dims=[(), (1,)]), describe.Gears(hw=[(1, 2)] * 129),
-    describe.Gears(batch=list(range(1, 200)))], ids=["more", "fewer", "many sizes", "many batches"])
+    describe.Gears(batch=list(range(1, 200))), describe.Gears(dims=[(1,), (1 << 63,)])],
+    ids=["more", "fewer", "many sizes", "many batches", "huge"])
 def test_gears_that_do_not_fit(gears: describe.Gears) -> None:
     parsed = container.parse(b"".join(compiler.compile_model(models.dense("n"), compiler.Options(
         dynamic_dims=((1,), (3,))))))

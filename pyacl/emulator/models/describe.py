@@ -167,8 +167,8 @@ def _describe(parsed: Container, definition: ModelDef) -> ModelInfo:
 def _check(model: ModelInfo) -> None:
     """That C can tell of it, and that every gear has a number for each dimension that varies."""
     tensors, gears = model.inputs + model.outputs, model.gears
-    if any(not 0 <= t.nbytes < 1 << 63 for t in tensors):
-        raise wire.WireError("a tensor has more bytes than there are addresses")
+    if any(not 0 <= n < 1 << 63 for n in (*(t.nbytes for t in tensors), *(n for gear in gears.values for n in gear))):
+        raise wire.WireError("a tensor or a gear is larger than any memory")
     varying = [sum(d < 0 for d in t.shape) for t in model.inputs]
     if any(len(g) != sum(varying) for g in gears.dims) or gears.hw and max(varying, default=0) > 2:
         raise wire.WireError("its gears do not have a size for each dimension that varies")
