@@ -9,7 +9,7 @@ import numpy as np
 from ...capi import lib
 from . import rules
 from .registry import define, elementwise, family
-from .types import BOOL, C64, C128, COMPLEXES, DTYPES, F64
+from .types import BOOL, C64, C128, COMPLEXES, DTYPES, F64, INTEGERS
 
 
 def add(x: Any, y: Any, alpha: Any, out: Any = None) -> Any:
@@ -60,6 +60,13 @@ def power(x: Any, y: Any, out: Any = None) -> Any:
             result = np.where(negative, small, result).astype(result.dtype)
         return result
     return np.power(x, y, out=out)
+
+
+def check_exponent(x: Any, exponent: Any) -> None:
+    not_both_bool(x, exponent)
+    met = rules.common(x, exponent)
+    if met in INTEGERS and not 0 <= int(exponent) <= np.iinfo(met).max:
+        rules.reject(f"exponent {exponent} is negative or outside of {met}, the common type")
 
 
 def not_both_bool(x: Any, y: Any) -> None:
@@ -197,7 +204,8 @@ elementwise("Mul Muls", np.multiply, oracle="torch.mul")
 elementwise("Div Divs", np.divide, meet=rules.floating, oracle="torch.div")
 elementwise("Maximum", np.maximum, oracle="torch.maximum")
 elementwise("Minimum", np.minimum, oracle="torch.minimum")
-elementwise("PowTensorTensor PowTensorScalar PowScalarTensor", power, check=not_both_bool, oracle="torch.pow")
+elementwise("PowTensorTensor PowScalarTensor", power, check=not_both_bool, oracle="torch.pow")
+elementwise("PowTensorScalar", power, check=check_exponent, oracle="torch.pow")
 elementwise("Clamp ClampTensor", clamp, check=a_bound, optional="clipValueMin clipValueMax", oracle="torch.clamp")
 elementwise("ClampMin ClampMinTensor", np.maximum, oracle="torch.clamp_min")
 elementwise("ClampMax ClampMaxTensor", np.minimum, oracle="torch.clamp_max")

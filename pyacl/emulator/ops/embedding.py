@@ -14,7 +14,7 @@ SUM, MEAN, MAX = range(3)
 
 
 def embedding(weight: Any, indices: Any, out: Any = None) -> Any:
-    return np.take(weight, checked(indices, weight.shape[0]), 0, out=out, mode="clip")
+    return np.take(weight, checked(indices, weight.shape[0], negative=False), 0, out=out, mode="clip")
 
 
 def embedding_shape(weight: Any, indices: Any) -> Any:

@@ -45,10 +45,10 @@ def check_gather(x: Any, dim: int, index: Any, *_: Any) -> None:
         reject(f"index of shape {list(index.shape)} is larger than self of {list(x.shape)}")
 
 
-def take(x: Any, dim: int, index: Any, out: Any = None) -> Any:
+def take(x: Any, dim: int, index: Any, out: Any = None, negative: bool = True) -> Any:
     # Checked here: numpy buffers `out` where it checks.
     source, a = at_least_1d(x), axis(dim, x.ndim)
-    return np.take(source, checked(index, source.shape[a]), a, out=out, mode="clip")
+    return np.take(source, checked(index, source.shape[a], negative), a, out=out, mode="clip")
 
 
 def take_shape(x: Any, dim: int, index: Any) -> Shape:
@@ -64,7 +64,7 @@ def index_select_shape(x: Any, dim: int, index: Any) -> Shape:
 
 
 def index_select(x: Any, dim: int, index: Any, out: Any = None) -> Any:
-    return take(x, dim, index.reshape(-1), out) if x.ndim else x
+    return take(x, dim, index.reshape(-1), out, negative=False) if x.ndim else x
 
 
 def gather_v3(x: Any, dim: int, index: Any, batch: int, mode: int) -> Any:
@@ -310,6 +310,12 @@ def check_mask(x: Any, mask: Any, *_: Any) -> None:
         reject(f"mask of shape {list(mask.shape)} does not broadcast to {list(x.shape)}")
 
 
+def check_fill(x: Any, mask: Any, value: Any) -> None:
+    check_mask(x, mask)
+    if rules.is_tensor(value) and value.size != 1:
+        reject(f"value has {value.size} elements, not 1")
+
+
 def masked_scatter(x: Any, mask: Any, source: Any) -> Any:
     found, chosen = x.copy(), np.broadcast_to(mask.astype(bool), x.shape)
     found[chosen] = source.reshape(-1)[:int(chosen.sum())]
@@ -446,7 +452,7 @@ define("InplaceScatterUpdate", scatter_update, shape=rules.same, raw=True, check
        roles={"data": "io"}, oracle="slices assigned one by one")
 
 define("InplaceMaskedFillScalar InplaceMaskedFillTensor", masked_fill, shape=rules.same, result=rules.first, raw=True,
-       check=check_mask, oracle="torch.masked_fill")
+       check=check_fill, oracle="torch.masked_fill")
 define("InplaceMaskedScatter", masked_scatter, shape=rules.same, raw=True, check=check_mask,
        oracle="torch.masked_scatter")
 define("MaskedSelect", masked_select, shape=all_elements, result=rules.first, raw=True, exact=True, dynamic=True,

@@ -12,13 +12,13 @@ _UPDATES: tuple[Any, ...] = (None, np.add, np.multiply, np.maximum, np.minimum)
 _PAIRS = {"f": np.complex64, "d": np.complex128}  # two floats are added at once as a complex number
 
 
-def checked(index: Any, size: int) -> Any:
+def checked(index: Any, size: int, negative: bool = True) -> Any:
     """The index as int64 from 0 on, negative ones counted from the end; fails when one is out of range."""
     index = np.asarray(index, np.int64)
     if index.size:
-        low = int(index.min())
-        if low < -size or int(index.max()) >= size:
-            raise IndexError(f"an index lies outside of [{-size}, {size})")
+        low, least = int(index.min()), -size if negative else 0
+        if low < least or int(index.max()) >= size:
+            raise IndexError(f"an index lies outside of [{least}, {size})")
         if low < 0:
             index = np.where(index < 0, index + size, index)
     return index

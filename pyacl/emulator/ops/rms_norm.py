@@ -105,6 +105,12 @@ def check(x: Any, *rest: Any) -> None:
         rules.reject(f"gamma has the shape {list(gamma.shape)}; it must be the last dimensions of {list(x.shape)}")
 
 
+def check_types(x: Any, gamma: Any, *_: Any) -> None:
+    check(x, gamma)
+    if gamma.dtype not in (x.dtype, F32):
+        rules.reject(f"gamma has the type {gamma.dtype}; it takes {x.dtype} as x, or float32")
+
+
 def rstd_shape(x: Any, gamma: Any) -> Any:
     keep = x.ndim - gamma.ndim
     return (*x.shape[:keep], *(1,) * gamma.ndim)
@@ -122,7 +128,7 @@ def _rows_of_two(x1: Any, x2: Any, gamma: Any, *_: Any) -> int:
     return _rows(x1, gamma)
 
 
-define("RmsNorm", rms_norm, shape=_two, result=lambda x, *_: (x.dtype, F32), rows=_rows, check=check,
+define("RmsNorm", rms_norm, shape=_two, result=lambda x, *_: (x.dtype, F32), rows=_rows, check=check_types,
        workspace=1024, oracle="torch.nn.functional.rms_norm")
 define("GemmaRmsNorm", gemma, shape=_two, result=lambda x, *_: (x.dtype, F32), rows=_rows, check=check,
        workspace=1024, oracle="torch.nn.functional.rms_norm")
