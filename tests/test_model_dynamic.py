@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import pyacl
-from pyacl import Aipp, DeviceBuffer, Model, Stream, Tensor
+from pyacl import Aipp, DeviceBuffer, Model, Stream, Tensor, ffi, lib
 
 pytest.importorskip("onnxruntime")
 
@@ -217,6 +217,62 @@ def test_dynamic_shapes(tmp_path: Path, stream: Stream) -> None:
             binding.set_shapes({"x": (7, 64)})
             with pytest.raises(pyacl.AclError, match="has 16 bytes, the result needs 224"):
                 model.execute(binding)
+
+
+def test_work_memory_of_a_streams_allocator(tmp_path: Path, stream: Stream) -> None:
+    """Models of dynamic shape that are queued on the stream take it, and nothing else does."""
+    log: list[Any] = []
+    memory = room(1 << 16)
+
+    @ffi.callback("aclrtAllocatorAllocFunc")
+    def alloc(allocator: Any, size: int) -> Any:
+        log.append(size)
+        return ffi.cast("void *", 0 if full else 77)
+
+    @ffi.callback("aclrtAllocatorFreeFunc")
+    def free(allocator: Any, block: Any) -> None:
+        log.append(int(ffi.cast("uintptr_t", block)))
+
+    @ffi.callback("aclrtAllocatorGetAddrFromBlockFunc")
+    def address(block: Any) -> Any:
+        return ffi.cast("void *", place)
+
+    full, place = False, memory.address
+    with Model.from_file(models.compiled(models.dense("n"), tmp_path / "free.om")) as model, \
+            Model.from_file(models.compiled(models.dense(), tmp_path / "fixed.om")) as fixed, Stream() as other, \
+            model.bind([Tensor.from_numpy(rows(7))], [room(4096), room(4096)]) as binding, \
+            fixed.bind([Tensor.from_numpy(rows(4))]) as plain:
+        binding.set_shapes({"x": (7, 64)})
+        desc = lib.aclrtAllocatorCreateDesc()
+        for function, value in ((lib.aclrtAllocatorSetObjToDesc, ffi.cast("void *", 1)),
+                                (lib.aclrtAllocatorSetAllocFuncToDesc, alloc),
+                                (lib.aclrtAllocatorSetFreeFuncToDesc, free),
+                                (lib.aclrtAllocatorSetGetAddrFromBlockFuncToDesc, address)):
+            assert function(desc, value) == 0
+        assert lib.aclrtAllocatorRegister(stream.handle, desc) == lib.aclrtAllocatorDestroyDesc(desc) == 0
+        fixed.execute_async(plain, stream)
+        model.execute(binding, stream=stream)
+        model.execute_async(binding, other)
+        other.synchronize()
+        assert log == []
+        model.execute_async(binding, stream)
+        stream.synchronize()
+        assert binding.output_shape("y") == (7, 8)
+        size, block = log
+        assert size >= 7 * 64 * 4
+        assert block == 77
+        full = True
+        with pytest.raises(pyacl.AclError, match="245000"):
+            model.execute_async(binding, stream)
+        full, place = False, memory.address + (1 << 20)  # what the allocator has given back to the device
+        model.execute_async(binding, stream)
+        with pytest.raises(pyacl.AclError, match="is not device memory"):
+            stream.synchronize()
+        assert lib.aclrtAllocatorUnregister(stream.handle) == 0
+        log.clear()
+        model.execute_async(binding, stream)
+        stream.synchronize()
+        assert log == []
 
 
 def test_output_shapes_that_depend_on_values(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any, Optional
 import numpy as np
 
 from ...capi import lib
+from .. import handles
+from ..api import allocator
 from ..failure import Failure
 from ..machine import capture, memory
 from ..machine.memory import device_bytes
@@ -19,6 +21,7 @@ from .loaded import Loaded
 from .session import Run, Slot
 
 _KEPT_READY = 16
+_USED = 0xCD  # what a model leaves in work memory
 
 
 class Execution:
@@ -272,6 +275,7 @@ def queued(model: Loaded, inputs: Dataset, outputs: Dataset, stream: Stream, nam
     # Work behind an event may well run after that of the other stream; whether it does shows when it runs.
     if other is not None and all(task[2] is None for task in stream.queue):
         raise _concurrent(model, other, repr(stream))
+    work = None if allocate else _borrowed(execution, stream)
     number = next(_numbers)
 
     def run() -> None:
@@ -281,6 +285,8 @@ def queued(model: Loaded, inputs: Dataset, outputs: Dataset, stream: Stream, nam
                 raise _concurrent(model, other, repr(stream))
             model.enter()
             try:
+                if work is not None:
+                    device_bytes(*work, "the work memory of the stream's allocator")[:] = _USED
                 execution.run(later=True)
             finally:
                 model.leave()
@@ -293,6 +299,24 @@ def queued(model: Loaded, inputs: Dataset, outputs: Dataset, stream: Stream, nam
     except BaseException:
         model.in_flight.pop(number, None)
         raise
+
+
+def _borrowed(execution: Execution, stream: Stream) -> Optional[tuple[int, int]]:
+    """Work memory of the allocator that is registered for the stream: for models of dynamic shape.
+
+    The allocator has it back before the work has run; until then the stream's order keeps others from it.
+    """
+    model, found = execution.model, allocator.registered(stream)
+    if found is None or not model.info.unbounded:
+        return None
+    size = max(model.info.work_bytes, sum(b.size for b in execution.inputs), 512)
+    block = found.alloc(found.object, size)
+    if not block:
+        raise Failure(lib.ACL_ERROR_GE_MEMORY_ALLOCATION, f"the allocator of {stream!r} has no {size} bytes of work "
+                      f"memory for model {model.id} ({model.info.name})")
+    address = handles.address(found.address(block))
+    found.free(found.object, block)
+    return address, size
 
 
 def _concurrent(model: Loaded, busy: Stream, other: str) -> Failure:
