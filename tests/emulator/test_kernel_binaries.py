@@ -22,7 +22,7 @@ from wheels import unpacked
 import pyacl
 from pyacl import emulator
 from pyacl.capi import ffi, lib
-from pyacl.emulator.kernels import objects
+from pyacl.emulator.kernels import elf, objects
 from pyacl.emulator.kernels.elf import Code, write
 
 needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc to compile a kernel")
@@ -154,12 +154,13 @@ def test_a_relative_path_and_a_missing_file(tmp_path: Path, device: Any) -> None
 
 # What cannot be loaded, and what disagrees
 
-@pytest.mark.parametrize("machine", [3, 40, 243, objects.elf.AARCH64 if objects.HOST == objects.elf.X86_64 else 62])
+@pytest.mark.parametrize("machine", [3, 40, 243, elf.AARCH64 if objects.HOST == elf.X86_64 else 62])
 def test_objects_for_another_machine(tmp_path: Path, device: Any, machine: int) -> None:
     path = tmp_path / "foreign.o"
     path.write_bytes(write([Code("add_custom")], machine=machine))
-    with pytest.raises(ValueError, match=objects.elf.machine_name(machine)) as caught:
+    with pytest.raises(ValueError, match=elf.machine_name(machine)) as caught:
         pyacl.Binary.from_file(path)
+    assert isinstance(caught.value, pyacl.AclError)
     assert caught.value.code == lib.ACL_ERROR_RT_PARAM_INVALID
 
 
@@ -185,6 +186,27 @@ def test_a_json_that_disagrees_is_told_and_does_not_count(tmp_path: Path, device
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pyacl.Binary.from_file(path).close()
+
+
+def anything(rng: random.Random, depth: int = 0) -> Any:
+    """Any value that JSON has."""
+    kind = rng.randrange(7 if depth < 3 else 5)
+    if kind == 5:
+        return [anything(rng, depth + 1) for _ in range(rng.randrange(4))]
+    if kind == 6:
+        keys = ("kernelName", "kernelList", "tilingKey", "x")
+        return {rng.choice(keys): anything(rng, depth + 1) for _ in range(rng.randrange(4))}
+    return (None, rng.random() < 0.5, rng.choice((0, -1, 1 << 70)), rng.choice((0.5, float("nan"))),
+            rng.choice(("", "Add_1", "\0", "x" * 300)))[kind]
+
+
+def test_descriptions_of_any_content_are_told_of_at_most() -> None:
+    rng = random.Random(3)
+    data = emulator.kernel_object("Add_1")
+    for _ in range(500):
+        keys = ("kernelName", "binFileName", "sha256", "kernelList", "intercoreSync", "coreType")
+        text = json.dumps({key: anything(rng) for key in keys if rng.random() < 0.7})
+        assert list(objects.read(data, text[:rng.randrange(2 * len(text))], "Add_1.o").kernels) == ["Add_1"]
 
 
 def test_two_kernels_of_one_name_are_refused(device: Any) -> None:
@@ -250,6 +272,25 @@ def test_notes_that_contradict_themselves_are_refused(device: Any) -> None:
         pyacl.Binary.from_bytes(write([Code("add", note)]))
 
 
+def test_notes_of_any_content_are_read_or_refused() -> None:
+    for count in (2, 1 << 31, (1 << 32) - 1):  # and no memory is taken for what is only said to be there
+        with pytest.raises(ValueError, match=f"{count} parameters"):
+            objects.read(write([Code("add", record(16, struct.pack("<IQ", count, 8)) + parameters(8)[16:])]))
+    rng = random.Random(4)
+    read = refused = 0
+    for _ in range(1000):
+        note = b"".join(record(rng.choice((1, 2, 3, 4, 5, 14, 16, 17, 18, rng.randrange(65536))),
+                               rng.getrandbits(800).to_bytes(100, "little")[:rng.choice((0, 1, 3, 4, 8, 12, 40, 100))])
+                        for _ in range(rng.randrange(6)))
+        try:
+            objects.read(write([Code(rng.choice(("a_1", "a_mix_aic", "a")), note[:rng.randrange(2 * len(note) + 1)])]))
+            read += 1
+        except objects.ObjectError:
+            refused += 1
+    assert read
+    assert refused
+
+
 def test_mix_kernels_have_the_synchronisation_address_in_slot_0(device: Any, stream: Any) -> None:
     seen: list[Any] = []
 
@@ -271,6 +312,7 @@ def test_mix_kernels_have_the_synchronisation_address_in_slot_0(device: Any, str
             args = pyacl.ArgsHandle(kernel)
             args.append(np.uint32(7))
             args.finalize()
+            assert args._memory is not None
             assert ffi.cast("uint64_t *", args._memory[1])[0] == address
     finally:
         emulator.unregister_kernel("mixed")

@@ -243,7 +243,7 @@ def _read_note(kernel: KernelInfo, core: str, note: bytes) -> None:
             _, ordinal, offset, size, *_ = _PARAM_BODY.unpack_from(value)
             params[ordinal] = (offset, size)
     if count is not None:
-        if sorted(params) != list(range(count)):
+        if len(params) != count or sorted(params) != list(range(count)):
             raise ObjectError(f"kernel {kernel.name} has {count} parameters, but describes {sorted(params)}")
         kernel.params = tuple(params[i] for i in range(count))
 
@@ -288,8 +288,8 @@ def _compare(found: KernelObject, text: str, name: str) -> None:
             kernel.needs_sync_address = True
     listed = description.get("kernelList")
     if isinstance(listed, list):
-        names = {k.get("kernelName") for k in listed if isinstance(k, dict)}
-        missing = sorted(str(n) for n in names - set(found.kernels) if n)
+        names = {str(k.get("kernelName") or "") for k in listed if isinstance(k, dict)}
+        missing = sorted(names - {"", *found.kernels})
         if missing:
             found.problems.append(f"the JSON lists kernels that the object lacks: {', '.join(missing[:5])}"
                                   + (f" and {len(missing) - 5} more" if len(missing) > 5 else ""))
