@@ -164,7 +164,7 @@ def aclGetTensorDescElementCount(desc: Any) -> int:
 
 def _size(found: int, what: str) -> int:
     if found >> 64:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"the description has {found} {what}, which is more than 64 bits hold")
+        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"the description has {found} {what}: 64 bits do not hold that")
     return found
 
 
