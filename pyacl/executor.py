@@ -90,6 +90,9 @@ class Executor(Resource):
                 raise failure
             self.handle, self._size = out[0], size[0]
             self._phase_two = getattr(lib, self.name)
+            if self.name == "aclnnTransMatmulWeight":  # its first phase gave the aclTensor another layout
+                for tensor in self._tensors.values():
+                    tensor.refresh()
             if self.repeatable:
                 code = lib.aclSetAclOpExecutorRepeatable(self.handle)
                 if code:

@@ -81,6 +81,10 @@ def _signature(found: Plan) -> inspect.Signature:
 
 # ---- the cache
 
+# These change the caller's aclTensors (see Tensor.refresh), and an executor of the cache has its own.
+_CHANGING = ("aclnnMaskedSelect", "aclnnNonzero", "aclnnNonzeroV2", "aclnnTransMatmulWeight", "aclnnUnique",
+             "aclnnUnique2", "aclnnUniqueConsecutive", "aclnnUniqueDim")
+
 _cache: Optional[Cache] = None
 
 
@@ -103,7 +107,7 @@ class Cache:
         self.hits = self.misses = 0
         # In the order of their last use. One that is in use is not in here, so that nobody else can take it.
         self._executors: dict[Any, Executor] = {}
-        self._once: set[str] = set()
+        self._once = {*_CHANGING}
         self._lock = threading.Lock()
 
     def launch(self, name: str, found: Plan, args: Sequence[Any], named: dict[str, Any],

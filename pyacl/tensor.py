@@ -8,7 +8,7 @@ from typing import Any, Iterable, Iterator, Optional, Sequence, Union
 
 import numpy as np
 
-from . import dtypes, errors
+from . import dtypes, errors, tensor_state
 from .capi import ffi, lib
 from .dtypes import DTypeLike, Format, to_acl, to_dtype, to_format
 from .memory import DeviceBuffer, memcpy, memcpy_async
@@ -441,6 +441,19 @@ class Tensor(Resource):
                 self._layout = sys.intern(f"{self.shape}{self.strides}{self.offset}{self.storage_shape}"
                                           f"{self.acl_dtype} {int(self.format)}")
         return self._layout
+
+    def refresh(self) -> Tensor:
+        """Takes over shape, strides, storage shape and format from the aclTensor, and returns the tensor.
+
+        Some operators change it: those whose results decide how large they are (aclnnNonzero, aclnnUnique2,
+        aclnnMaskedSelect), which is known when the stream is synchronised, and those that bring a matrix into another
+        layout (aclnnTransMatmulWeight). Repeatable executors have aclTensors of their own, so take a one-shot call.
+        Stands on aclGetViewShape, aclGetViewStrides, aclGetStorageShape and aclGetFormat.
+        """
+        self.shape, self.strides, self.storage_shape, kind = tensor_state.read(self.handle)
+        self.format = to_format(kind)
+        self._layout = ""
+        return self
 
     def descriptor(self) -> Any:
         """A new aclTensor for this view (aclCreateTensor); whoever asks for it destroys it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import inspect
 import os
@@ -752,3 +753,36 @@ def test_closing_what_a_cached_call_used_before_leaves_its_executor(cache: ops.C
     y.close()
     np.testing.assert_array_equal(result(ops.aclnnNeg, upload(X), out), -X)
     assert (cache.hits, cache.misses) == (2, 2)
+
+
+# Operators that change their tensors' descriptions
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_weight_in_another_layout(cached: bool) -> None:
+    with ops.cache(4) if cached else contextlib.nullcontext():
+        for k in (5, 7):
+            matrix, rows = np.arange(16 * 32, dtype=np.float16).reshape(16, 32) % k, np.ones((2, 16), np.float16)
+            weight, out = upload(matrix), Tensor.zeros((2, 32), np.float16)
+            ops.aclnnTransMatmulWeight(weight)
+            assert weight.format.name == "FRACTAL_NZ"
+            assert weight.storage_shape == (2, 1, 16, 16)
+            ops.aclnnMatmulWeightNz(upload(rows), weight, out, 0)
+            Stream.default().synchronize()
+            np.testing.assert_array_equal(out.numpy(), rows @ matrix)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_results_that_decide_their_shape(cached: bool) -> None:
+    with ops.cache(4) if cached else contextlib.nullcontext():
+        for x in (np.eye(3, dtype=np.float32), np.ones((3, 3), np.float32), np.eye(3, dtype=np.float32)):
+            out = Tensor.zeros((9, 2), np.int64)
+            ops.aclnnNonzero(upload(x), out)
+            Stream.default().synchronize()
+            assert out.shape == (9, 2)
+            assert out.refresh() is out
+            np.testing.assert_array_equal(out.numpy(), np.argwhere(x))
+
+
+def test_an_executor_cannot_repeat_what_changes_its_tensors() -> None:
+    with pytest.raises(pyacl.OperatorError, match="aclnnNonzero"):
+        pyacl.Executor("aclnnNonzero", upload(X), Tensor.zeros((12, 2), np.int64), repeatable=True)

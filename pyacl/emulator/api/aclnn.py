@@ -238,6 +238,8 @@ def aclSetAclOpExecutorRepeatable(executor: Any) -> None:
     operator = found.plan.operator
     if not operator.repeatable:
         raise Failure(_INNER, f"{operator.name} cannot be repeated: it copies host memory to the device on its way")
+    if operator.dynamic or operator.reformat is not None:
+        raise Failure(_INNER, f"{operator.name} cannot be repeated: it changes the tensors that phase one was given")
     if found.launched:
         raise Failure(_INNER, f"{operator.name}: set repeatable right after phase one, not after a launch")
     found.repeatable = True
