@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import pyacl
-from pyacl import DeviceBuffer, ExecConfig, LoadConfig, Model, ModelDesc, Stream, Tensor
+from pyacl import DeviceBuffer, ExecConfig, LoadConfig, Model, ModelDesc, Stream, Tensor, ffi, lib
 
 pytest.importorskip("onnxruntime")
 
@@ -164,9 +164,9 @@ def test_what_is_no_memory_or_path(om: Path, model: Model) -> None:
     for call in (Model.from_file, Model.query_size, ModelDesc.from_file, pyacl.ModelBundle.from_file):
         with pytest.raises(ValueError, match="null character"):
             call(f"{om}\0x")
-    for call in (Model.from_bytes, ModelDesc.from_bytes, pyacl.ModelBundle.from_bytes):
+    for take in (Model.from_bytes, ModelDesc.from_bytes, pyacl.ModelBundle.from_bytes):
         with pytest.raises(TypeError, match="what takes a path"):
-            call(str(om))
+            take(str(om))
     for priority in (-1, 8):
         with pytest.raises(ValueError, match="give 0"):
             model.priority = priority
@@ -333,7 +333,7 @@ def test_binding_of_another_model(model: Model, om: Path, stream: Stream) -> Non
             model.execute(binding, stream="s")  # type: ignore[arg-type]
         for call in (model.execute, model.execute_async):
             with pytest.raises(TypeError, match="are an ExecConfig, not a dict"):
-                call(binding, stream=stream, config={})  # type: ignore[operator]
+                call(binding, stream=stream, config={})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="no binding"):
         model.execute_async([X], stream)  # type: ignore[arg-type]
 
@@ -565,6 +565,49 @@ def test_model_of_another_context(model: Model, device: Any) -> None:
             model.priority  # noqa: B018
     device.set_current()
     assert model.priority == 0
+
+
+def test_the_operator_that_failed(tmp_path: Path, stream: Stream) -> None:
+    """An exception callback learns its name, and what it had to compute."""
+    network = models.graph([models.node("Gather", ["table", "places"], ["rows"], "look_up"),
+                            models.node("Relu", ["rows"], ["y"])],
+                           [("places", [3], np.int64)], [("y", [3, 5])],
+                           [("table", np.arange(20, dtype=np.float32).reshape(4, 5))])
+    found: list[Any] = []
+
+    @ffi.callback("aclrtExceptionInfoCallback")
+    def failed(info: Any) -> None:
+        ids = [f(info) for f in (lib.aclrtGetDeviceIdFromExceptionInfo, lib.aclrtGetStreamIdFromExceptionInfo,
+                                 lib.aclrtGetTaskIdFromExceptionInfo)]
+        name, counts = ffi.new("char[]", 64), [ffi.new("size_t *"), ffi.new("size_t *")]
+        descs = [ffi.new("aclTensorDesc **"), ffi.new("aclTensorDesc **")]
+        rest = (descs[0], counts[0], descs[1], counts[1])
+        assert lib.aclmdlCreateAndGetOpDesc(*ids, name, 7, *rest) == lib.ACL_ERROR_INVALID_PARAM
+        assert lib.aclmdlCreateAndGetOpDesc(ids[0], ids[1], ids[2] + 1, name, 64, *rest) != 0
+        assert lib.aclmdlCreateAndGetOpDesc(*ids, name, 64, *rest) == 0
+        out = ffi.new("int64_t *")
+        for desc, count in zip(descs, counts):
+            for i in range(count[0]):
+                one, shape = lib.aclGetTensorDescByIndex(desc[0], i), []
+                for axis in range(lib.aclGetTensorDescNumDims(one)):
+                    assert lib.aclGetTensorDescDimV2(one, axis, out) == 0
+                    shape.append(out[0])
+                found.append((lib.aclGetTensorDescType(one), shape, lib.aclGetTensorDescAddress(one) != ffi.NULL))
+            lib.aclDestroyTensorDesc(desc[0])
+        found.append(ffi.string(name))
+
+    with Model.from_file(models.compiled(network, tmp_path / "look_up.om")) as model, \
+            Tensor.from_numpy(np.array([1, 9, 0])) as places, \
+            model.bind([places], [Tensor.empty((3, 5), np.float32)]) as binding:
+        assert lib.aclrtSetExceptionInfoCallback(failed) == 0
+        try:
+            model.execute_async(binding, stream)
+            with pytest.raises(pyacl.AclError, match="look_up"):
+                stream.synchronize()
+        finally:
+            assert lib.aclrtSetExceptionInfoCallback(ffi.NULL) == 0
+    assert found == [(lib.ACL_FLOAT, [4, 5], False), (lib.ACL_INT64, [3], True), (lib.ACL_FLOAT, [3, 5], False),
+                     b"look_up"]
 
 
 def test_unknown_model() -> None:

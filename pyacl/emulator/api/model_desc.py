@@ -9,10 +9,11 @@ from ...capi import ffi, lib
 from .. import handles
 from ..failure import Failure, record
 from ..machine import capture, memory
-from ..models import describe, execute, loaded
+from ..models import describe, execute, failed, loaded
 from ..models.dataset import Dataset
 from ..models.describe import GEAR_INPUT, ModelInfo, TensorInfo
 from ..models.loaded import Loaded
+from . import tensor_desc
 from .model_load import host_bytes, some, text
 
 _MAX_NAME = int(lib.ACL_MAX_TENSOR_NAME_LEN) - 1
@@ -349,6 +350,24 @@ def aclmdlSetInputDynamicDims(modelId: int, dataset: Any, index: int, dims: Any)
 
 
 # Operators.
+
+def aclmdlCreateAndGetOpDesc(deviceId: int, streamId: int, taskId: int, opName: Any, opNameLen: int, inputDesc: Any,
+                             numInputs: Any, outputDesc: Any, numOutputs: Any) -> None:
+    for pointer, what in ((opName, "opName"), (inputDesc, "inputDesc"), (numInputs, "numInputs"),
+                          (outputDesc, "outputDesc"), (numOutputs, "numOutputs")):
+        some(pointer, what)
+    found = failed.find(deviceId, streamId, taskId)
+    described = found.describe() if found else None
+    if found is None or described is None:
+        raise Failure(lib.ACL_ERROR_GE_PARAM_INVALID, f"no operator is known that failed as task {taskId} of stream "
+                      f"{streamId} on device {deviceId}")
+    name = found.operator.encode() + b"\0"
+    if opNameLen < len(name):
+        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"opNameLen is {opNameLen}, the name needs {len(name)} bytes")
+    ffi.memmove(opName, name, len(name))
+    for descs, out, count in zip(described, (inputDesc, outputDesc), (numInputs, numOutputs)):
+        out[0], count[0] = ffi.cast("aclTensorDesc *", tensor_desc.new_array(descs)), len(descs)
+
 
 def aclmdlGetOpAttr(modelDesc: Any, opName: Any, attr: Any) -> Any:
     desc, info = _get(modelDesc)

@@ -14,11 +14,11 @@ from ..failure import Failure
 from ..machine import capture, memory
 from ..machine.memory import device_bytes
 from ..machine.stream import Stream, deadline_after
-from . import aipp
+from . import aipp, failed
 from .dataset import Dataset
 from .describe import AIPP_INPUT, GEAR_INPUT, TensorInfo, nbytes
 from .loaded import Loaded
-from .session import Run, Slot
+from .session import OperatorFailure, Run, Slot
 
 _KEPT_READY = 16
 _USED = 0xCD  # what a model leaves in work memory
@@ -206,6 +206,13 @@ class Execution:
             model.dump.write(model, inputs, [Slot(b.address, s) for b, s in zip(self.outputs, shapes)])
         return compute
 
+    def at_failure(self, operator: str) -> failed.Failed:
+        """What is known when an operator fails."""
+        info, gear = self.model.info, self._gear()
+        tensors = info.inputs + info.outputs
+        return failed.Failed(info, operator, {t.name: self._shape(i, t, gear) for i, t in enumerate(info.inputs)},
+                             {t.name.rpartition(":")[2]: address for t, (address, _) in zip(tensors, self._spans)})
+
     def _allocate(self, size: int) -> memory.Region:
         return memory.malloc(self.model.context.device, max(size, 1), "aclrtMalloc")
 
@@ -288,6 +295,9 @@ def queued(model: Loaded, inputs: Dataset, outputs: Dataset, stream: Stream, nam
                 if work is not None:
                     device_bytes(*work, "the work memory of the stream's allocator")[:] = _USED
                 execution.run(later=True)
+            except OperatorFailure as failure:
+                failed.note(stream, execution.at_failure(failure.operator))
+                raise
             finally:
                 model.leave()
         finally:

@@ -5,6 +5,7 @@ Inputs and outputs are bound by address, so that onnxruntime reads and writes de
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
@@ -70,6 +71,15 @@ def open_model(model: Union[ModelProto, bytes, memoryview], weights: Any = b"") 
         raise Failure(lib.ACL_ERROR_GE_LOAD_MODEL, f"onnxruntime does not take the model: {error}") from None
 
 
+class OperatorFailure(Failure):
+    """onnxruntime failed; `operator` is the node's name, "" where it does not tell."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(lib.ACL_ERROR_GE_INTERNAL_ERROR, f"onnxruntime failed: {text}")
+        found = re.search(r"while running \w+ node\. Name:'([^']*)'", text)
+        self.operator = found[1] if found else ""
+
+
 class OnnxRunner:
     """Runs a session on device memory."""
 
@@ -89,7 +99,7 @@ class OnnxRunner:
             try:
                 execute(binding)
             except Exception as error:
-                raise Failure(lib.ACL_ERROR_GE_INTERNAL_ERROR, f"onnxruntime failed: {error}") from None
+                raise OperatorFailure(str(error)) from None
             if True not in returned:
                 return nothing
             return [_array(value) if new else None for new, value in zip(returned, binding.get_outputs())]
