@@ -130,6 +130,15 @@ class Placed:
         check(lib.aclrtFree(self.pointer))
 
 
+def placed(value: Any, rng: Optional[np.random.Generator]) -> Placed:
+    """An array on the device, or a matrix in a private format, which says how it is `stored`."""
+    if not hasattr(value, "stored"):
+        return Placed(value, rng)
+    found = Placed(value.stored())
+    found.describe(value.shape, lib.ACL_FORMAT_FRACTAL_NZ)
+    return found
+
+
 class Call:
     """One call's C arguments. `values` has one entry for each parameter of the prototype, outputs too:
 
@@ -153,15 +162,11 @@ class Call:
             return -1 if value is None else to_code(np.dtype(value))
         if value is None:
             return ffi.NULL
-        if kind == "tensor" and hasattr(value, "stored"):
-            self.placed[-1] = Placed(value.stored())
-            self.placed[-1].describe(value.shape, lib.ACL_FORMAT_FRACTAL_NZ)
-            return self.placed[-1].handle
         if kind == "tensor":
-            self.placed[-1] = Placed(value, rng)
+            self.placed[-1] = placed(value, rng)
             return self.placed[-1].handle
         if kind == "tensors":
-            self.placed[-1] = [None if v is None else Placed(v, rng) for v in value]
+            self.placed[-1] = [None if v is None else placed(v, rng) for v in value]
             members = ffi.new("aclTensor *[]", [ffi.NULL if p is None else p.handle for p in self.placed[-1]])
             made = lib.aclCreateTensorList(members, len(value))
             self._destroy.append((lib.aclDestroyTensorList, made))
