@@ -7,6 +7,7 @@ str, torch dtypes, None. It returns a tensor, an array, or a tuple of them for s
 
 from __future__ import annotations
 
+import functools
 import importlib
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
@@ -188,13 +189,18 @@ class Fractal:
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
 
     def stored(self) -> Any:
-        """Blocks of 16 rows and 32 bytes, column of blocks by column of blocks, element by element."""
+        return self.blocks
+
+    @functools.cached_property
+    def blocks(self) -> Any:
+        """Blocks of 16 rows and 32 bytes, column of blocks by column of blocks, row by row."""
         *lead, rows, columns = self.shape
         width = 32 // self.dtype.itemsize
         blocks = np.zeros((*lead, -(-columns // width), -(-rows // 16), 16, width), self.dtype)
-        for i in range(rows):
-            for j in range(columns):
-                blocks[..., j // width, i // 16, i % 16, j % width] = self.array[..., i, j]
+        for j in range(0, columns, width):
+            for i in range(16):
+                part = self.array[..., i::16, j:j + width]
+                blocks[..., j // width, :part.shape[-2], i, :part.shape[-1]] = part
         return blocks
 
 
