@@ -71,8 +71,9 @@ class Block:
         hidden = pyacl.Tensor.from_numpy(np.triu(np.ones((tokens, tokens), bool), 1))
         statistics = [self.empty(batch, HEADS, tokens, 8, dtype=np.float32) for _ in range(2)]
         found = self.empty(batch, tokens, HEADS, WIDTH)
-        ops.aclnnFlashAttentionScore(*turned, qkv[:, :, 2], None, None, None, hidden, None, WIDTH ** -0.5, 1.0, 65536,
-                                     65536, HEADS, "BSND", 0, 0, *statistics, None, found, stream=stream)
+        ops.aclnnFlashAttentionScore(turned[0], turned[1], qkv[:, :, 2], None, None, None, hidden, None, WIDTH ** -0.5,
+                                     1.0, 65536, 65536, HEADS, "BSND", 0, 0, statistics[0], statistics[1], None, found,
+                                     stream=stream)
         return self.project(found.reshape(batch, tokens, HIDDEN), "out", stream)
 
     def __call__(self, x: pyacl.Tensor, stream: pyacl.Stream) -> pyacl.Tensor:

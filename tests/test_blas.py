@@ -75,7 +75,7 @@ def test_products_of_halves_add_up_in_float32(stream: Stream) -> None:
 def test_gemm_by_handle(stream: Stream, flip: bool) -> None:
     a, b = matrix(np.float16, *((K, M) if flip else (M, K))), matrix(np.float16, K, N)
     x, y, z = Tensor.from_numpy(a), Tensor.from_numpy(b), Tensor.zeros((M, N), np.float16)
-    one, zero = Tensor.from_numpy(np.float16([1, 0])), Tensor.from_numpy(np.float16([0, 0]))
+    one, zero = Tensor.from_numpy(np.array([1, 0], np.float16)), Tensor.from_numpy(np.array([0, 0], np.float16))
     with blas.gemm_handle(M, N, K, np.float16, np.float16, np.float16, transpose_a=flip) as handle:
         for _ in range(2):
             handle.launch([x, y, z, one, zero], [z], stream)
@@ -86,7 +86,7 @@ def test_gemm_by_handle(stream: Stream, flip: bool) -> None:
 def test_gemv_by_handle(stream: Stream) -> None:
     a, x = matrix(np.int8, M, N), matrix(np.int8, N, 1)
     p, q, r = Tensor.from_numpy(a), Tensor.from_numpy(x), Tensor.zeros((M, 1), np.int32)
-    one, zero = Tensor.from_numpy(np.int32([1])), Tensor.from_numpy(np.int32([0]))
+    one, zero = Tensor.from_numpy(np.array([1], np.int32)), Tensor.from_numpy(np.array([0], np.int32))
     with blas.gemv_handle(M, N, np.int8, np.int8, np.int32) as handle:
         handle.execute([p, q, r, one, zero], [r], stream)
     np.testing.assert_array_equal(r.numpy(), a.astype(np.int32) @ x.astype(np.int32))
@@ -124,7 +124,7 @@ def test_dtypes_must_be_supported() -> None:
 def half(stream: Stream) -> Any:
     """A product of ones in C: arguments of aclblasHgemm by name, and a call with some of them changed."""
     a, b, c = (Tensor.full((4, 4), 1, np.float16) for _ in range(3))
-    factor = Tensor.from_numpy(np.float16([1, 1]))
+    factor = Tensor.from_numpy(np.array([1, 1], np.float16))
     blas.gemm(a, b, c, stream=stream)  # compiles it
     stream.synchronize()
     values = dict(ta=lib.ACL_TRANS_N, tb=lib.ACL_TRANS_N, tc=lib.ACL_TRANS_N, m=4, n=4, k=4,
@@ -162,7 +162,7 @@ def test_functions_with_fixed_dtypes(stream: Stream) -> None:
     high, none = lib.ACL_COMPUTE_HIGH_PRECISION, lib.ACL_TRANS_N
     a, x = Tensor.full((4, 4), 2, np.int8), Tensor.full((4, 1), 3, np.int8)
     y, z = Tensor.zeros((4, 1), np.int32), Tensor.zeros((4, 4), np.int32)
-    one, zero = Tensor.from_numpy(np.int32([1])), Tensor.from_numpy(np.int32([0]))
+    one, zero = Tensor.from_numpy(np.array([1], np.int32)), Tensor.from_numpy(np.array([0], np.int32))
     blas.gemm(a, a, z, stream=stream)
     blas.gemv(a, x, y, stream=stream)
     pointer = lambda t, kind: ffi.cast(kind, t.address)  # noqa: E731
@@ -177,7 +177,7 @@ def test_functions_with_fixed_dtypes(stream: Stream) -> None:
     assert (z.numpy() == 16).all()
     assert (y.numpy() == 24).all()
     h, v, w = Tensor.full((4, 4), 2, np.float16), Tensor.full((4, 1), 3, np.float16), Tensor.zeros((4, 1), np.float16)
-    halves = Tensor.from_numpy(np.float16([1, 0]))
+    halves = Tensor.from_numpy(np.array([1, 0], np.float16))
     blas.gemv(h, v, w, stream=stream)
     half = "aclFloat16 *"
     assert lib.aclblasHgemv(none, 4, 4, pointer(halves, half), pointer(h, half), -1, pointer(v, half), -1,

@@ -85,7 +85,9 @@ def test_declarations_read_from_real_headers_are_the_committed_ones(headers: Pat
     assert not unknown
     for name, text in theirs.items():
         parsed = cdefs.parse_parameters(text[text.index("(") + 1:-1])[0]
-        assert parsed == cdefs.prototype(name).params, name
+        prototype = cdefs.prototype(name)
+        assert prototype is not None, name
+        assert parsed == prototype.params, name
 
 
 @pytest.mark.skipif(not MANIFEST.is_dir(), reason="the API manifest is not beside this repository")

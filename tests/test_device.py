@@ -68,7 +68,7 @@ def test_an_id_of_another_type(device: Any, wrong: Any) -> None:
 
 def test_an_id_from_an_array(device: Any) -> None:
     for id in np.arange(pyacl.device_count()):
-        with pyacl.Device(id) as found:
+        with pyacl.Device(id) as found:  # type: ignore[arg-type]
             assert type(found.id) is int
 
 

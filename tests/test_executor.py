@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import os
@@ -650,7 +651,7 @@ def test_a_users_tensor_list_is_shared_by_executors(stream: Stream) -> None:
 
 def softmax(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     powers = np.exp(x - x.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
+    return np.asarray(powers / powers.sum(-1, keepdims=True))
 
 
 def test_workspace_is_allocated_once_for_each_stream(stream: Stream) -> None:
@@ -767,6 +768,6 @@ def test_made_in_one_thread_and_launched_in_another(stream: Stream) -> None:
     for repeatable, target in itertools.product((True, False), (stream, None)):
         out.copy_(X * 0)
         executor = Executor("aclnnAdd", x, x, 1.0, out, repeatable=repeatable)
-        in_thread(lambda e=executor, t=target: e.execute(t))
+        in_thread(functools.partial(executor.execute, target))
         np.testing.assert_array_equal(out.numpy(), X * 2)
         executor.close()

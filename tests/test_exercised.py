@@ -16,7 +16,8 @@ from pyacl.emulator.table import functions
 
 TESTS = Path(__file__).resolve().parent
 CLASSES = TESTS.parent / "pyacl"
-FILES = ("base", "device", "context", "stream", "event", "notify", "label", "callback", "memory", "allocator", "aclnn")
+FILES = ("base", "device", "context", "stream", "event", "notify", "label", "callback", "memory", "allocator", "model",
+         "dump", "aclnn")
 
 
 def declared(file: str) -> set[str]:

@@ -47,7 +47,7 @@ def run(exported: Path, *command: object, timeout: float = 100, **environment: s
 
 def python(exported: Path, text: str, **environment: str) -> str:
     """Runs Python code in a process of its own, on the native backend; its output."""
-    done = run(exported, sys.executable, "-c", textwrap.dedent(text), **environment)
+    done = run(exported, sys.executable, "-c", textwrap.dedent(text), timeout=100, **environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

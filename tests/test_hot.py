@@ -14,7 +14,7 @@ import pytest
 from pyacl.capi import cdefs, ffi, hot
 from pyacl.capi.module import raw
 
-keeps = hot.module()
+keeps: Any = hot.module()
 pytestmark = pytest.mark.skipif(keeps is None or shutil.which("gcc") is None,
                                 reason="needs the compiled module and gcc")
 
@@ -204,7 +204,7 @@ def test_nothing_that_calls_back_or_loads_is_among_them() -> None:
 
 def test_a_python_function_may_stand_behind_such_a_call(calls: Calls) -> None:
     """As in the emulator: the call holds the GIL, and the function it reaches is Python."""
-    seen = []
+    seen: list[Any] = []
 
     @ffi.callback("aclnnStatus(void *, uint64_t, aclOpExecutor *, aclrtStream)")
     def phase(workspace: Any, size: int, executor: Any, stream: Any) -> int:

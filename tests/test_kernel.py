@@ -90,15 +90,15 @@ def test_all_four_launch_calls_give_the_same(kernel: Any, stream: Any) -> None:
 def test_a_declared_signature_makes_it_one_call(kernel: Any, stream: Any) -> None:
     v = Vectors()
     kernel.signature("pointer", pyacl.Tensor, "pointer", "placeholder", np.float32)
-    kernel.launch_args(stream, 8, *v.tensors, 2.0, placeholder=np.uint32([v.n]))
+    kernel.launch_args(stream, 8, *v.tensors, 2.0, placeholder=np.array([v.n], np.uint32))
     stream.synchronize()
     assert (v.out == v.expected(2)).all()
     with pytest.raises(TypeError, match="takes 4 arguments and 1 placeholders"):
         kernel.launch_args(stream, 8, *v.tensors, 2.0)
     with pytest.raises(TypeError, match="argument 4 is float32, not float64"):
-        kernel.launch_args(stream, 8, *v.tensors, np.float64(2), placeholder=np.uint32([v.n]))
+        kernel.launch_args(stream, 8, *v.tensors, np.float64(2), placeholder=np.array([v.n], np.uint32))
     with pytest.raises(TypeError, match="argument 0 is a pointer"):
-        kernel.launch_args(stream, 8, np.uint64(3), *v.tensors[1:], 2.0, placeholder=np.uint32([v.n]))
+        kernel.launch_args(stream, 8, np.uint64(3), *v.tensors[1:], 2.0, placeholder=np.array([v.n], np.uint32))
     with pytest.raises(ValueError, match="takes 5 arguments, not 4"):
         kernel.signature("pointer", "pointer", "pointer", np.float32)
     with pytest.raises(ValueError, match="argument 4"):

@@ -207,6 +207,7 @@ def test_the_room_that_was_asked_for_is_the_limit(plain: Any) -> None:
     with pytest.raises(ValueError, match="room for 24 bytes"):
         args.append(np.uint8(1))
     assert len(args.placeholder_buffer(big)) == 8
+    wrong: Any
     for wrong, error in ((0, ValueError), (-8, ValueError), (8.0, TypeError), ("8", TypeError)):
         with pytest.raises(error):
             pyacl.ArgsHandle(plain, nbytes=wrong)
@@ -224,6 +225,7 @@ def test_sizes_of_arguments(kernel: Any, plain: Any) -> None:
         pyacl.ArgsHandle(kernel).append(np.float32(1))
     with pytest.raises(ValueError, match="at least 1 byte"):
         pyacl.ArgsHandle(plain).append(b"")
+    wrong: Any
     for wrong in (0, -1, 4.0, True):
         with pytest.raises(ValueError, match="placeholder has at least 1 byte"):
             pyacl.ArgsHandle(plain).append_placeholder(wrong)
@@ -264,6 +266,7 @@ def test_what_is_no_type_of_an_argument(plain: Any, declared: Any) -> None:
 def test_other_arguments_of_a_launch(kernel: Any, stream: Any) -> None:
     v = Vectors()
     args, _ = v.args(kernel)
+    blocks: Any
     for blocks in (-1, 1 << 32):
         with pytest.raises(ValueError, match="num_blocks"):
             kernel.launch(args, blocks, stream)
@@ -293,15 +296,15 @@ def test_names_with_a_nul_inside_are_not_cut_off(libraries: Path, device: Any) -
     path = str(libraries / "plain.so")
     with pytest.raises(ValueError, match="NUL"):
         pyacl.Binary.from_file(path + "\0.o")
-    with pyacl.Binary.from_file(path.encode()) as binary:
+    with pyacl.Binary.from_file(path.encode()) as binary:  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="NUL"):
             binary.function("plain\0er")
         with pytest.raises(ValueError, match="empty"):
             binary.function("")
         with pytest.raises(TypeError, match="a kernel's name is a str, not 5"):
-            binary.function(5)
+            binary.function(5)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="callback"):
-            binary.on_exception("print")
+            binary.on_exception("print")  # type: ignore[arg-type]
     for wrong in (5, "text"):
         with pytest.raises(TypeError):
             pyacl.Binary.from_bytes(wrong)
@@ -322,10 +325,10 @@ def test_launch_configs_reach_c_as_they_are() -> None:
     assert of["BLOCK_TASK_PREFETCH"].isBlockTaskPrefetch == 1
     assert of["DATA_DUMP"].isDataDump == 0
     assert (of["TIMEOUT_US"].timeoutUs.timeoutLow, of["TIMEOUT_US"].timeoutUs.timeoutHigh) == (5, 3)
-    alone = pyacl.LaunchConfig(timeout=np.int64(9)).pointer
+    alone = pyacl.LaunchConfig(timeout=np.int64(9)).pointer  # type: ignore[arg-type]
     assert (alone.numAttrs, alone.attrs[0].id, alone.attrs[0].value.timeout) == (1, lib.ACL_RT_LAUNCH_KERNEL_ATTR_TIMEOUT, 9)
     with pytest.raises(TypeError, match="timeout"):
-        pyacl.LaunchConfig(timeout=0.5)
+        pyacl.LaunchConfig(timeout=0.5)  # type: ignore[arg-type]
 
 
 def test_an_isolated_kernel_changes_memory_once(libraries: Path) -> None:

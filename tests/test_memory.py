@@ -323,7 +323,7 @@ def test_an_async_copy_keeps_both_sides(device: Any, stream: Any) -> None:
     pyacl.memcpy_async(copy, target, stream)
     with warnings.catch_warnings():  # about both, which nobody closes
         warnings.simplefilter("ignore", ResourceWarning)
-        target = source = None
+        del target, source
         gc.collect()
         assert all(r() is not None for r in refs)
         gate.open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib.util
 import os
@@ -182,11 +183,11 @@ def test_an_optional_input_that_is_not_used(stream: Stream) -> None:
 
 
 def test_an_optional_input_that_is_used(stream: Stream) -> None:
-    a, b, bias = tensors(X, np.ascontiguousarray(X.T), np.float32([1, 2, 3]))
+    a, b, bias = tensors(X, np.ascontiguousarray(X.T), np.array([1, 2, 3], np.float32))
     out = Tensor.empty((3, 3), np.float32)
     with OpHandle("MatMulV2", [a, b, bias], [out]) as matmul:
         matmul.execute([a, b, bias], [out], stream)
-    np.testing.assert_allclose(out.numpy(), X @ X.T + np.float32([1, 2, 3]))
+    np.testing.assert_allclose(out.numpy(), X @ X.T + np.array([1, 2, 3], np.float32))
 
 
 def test_none_for_an_input_that_is_needed(add: OpHandle, stream: Stream) -> None:
@@ -208,7 +209,7 @@ def test_a_constant_input(stream: Stream) -> None:
 
 def test_value_inputs_may_lie_on_the_device(stream: Stream) -> None:
     """Without a constant the operator reads the values when it runs."""
-    x, axes = tensors(X, np.int64([1]))
+    x, axes = tensors(X, np.array([1], np.int64))
     out = Tensor.empty((3,), np.float32)
     with OpHandle("ReduceSum", [x, axes], [out]) as handle:
         handle.execute([x, axes], [out], stream)
@@ -276,7 +277,7 @@ def test_a_model_is_for_its_shapes_types_and_attributes() -> None:
     for shape, dtype, attrs in (((5, 3), np.float32, {"axes": [1]}), ((5, 2), np.float16, {"axes": [1]}),
                                 ((5, 2), np.float32, {"axes": [-1]}),
                                 ((5, 2), np.float32, {"axes": [1], "keep_dims": False})):
-        assert code_of(lambda s=shape, d=dtype, a=attrs: handle(s, d, a)) == lib.ACL_ERROR_OP_NOT_FOUND
+        assert code_of(functools.partial(handle, shape, dtype, attrs)) == lib.ACL_ERROR_OP_NOT_FOUND
 
 
 @pytest.mark.parametrize("desc", [((-1, 4), {"shape_range": [(1, 8), (4, 4)]}), (None, {})])
@@ -361,9 +362,10 @@ def test_host_memory_is_refused_at_the_launch(add: OpHandle, stream: Stream) -> 
                 add.launch([x, host], [out], stream)
             with pytest.raises(TypeError, match="output 0 of Add"):
                 add.launch([x, x], [host], stream)
+    wrong: Any
     for wrong in ((x, [out]), ([x, x], out)):
         with pytest.raises(TypeError, match="sequences"):
-            add.launch(*wrong, stream)
+            add.launch(wrong[0], wrong[1], stream)
     add.execute([x, x], [out], stream)
     np.testing.assert_array_equal(out.numpy(), X + X)
 

@@ -7,7 +7,7 @@ import gc
 import pickle
 import warnings
 import weakref
-from typing import Any, Callable
+from typing import Any, Callable, cast
 
 import numpy as np
 import pytest
@@ -74,14 +74,13 @@ def test_protocols(name: str, one: Any) -> None:
     with MAKERS[name]() as other:
         assert one != other
         assert len({one, other, one}) == 2
-    ref = weakref.ref(one)
-    assert ref() is one
+    assert weakref.ref(one)() is one
     assert not hasattr(one, "__dict__")
     for refuse in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match=f"cannot pickle or copy a pyacl.{name}"):
             refuse(one)
     with pytest.raises(AttributeError, match=f"'{name}' object has no attribute 'nothing'"):
-        one.nothing  # noqa: B018
+        getattr(one, "nothing")  # noqa: B009
 
 
 def test_closing(name: str) -> None:
@@ -144,8 +143,8 @@ def test_a_constructor_that_failed_leaves_nothing(name: str) -> None:
         "Device": lambda: pyacl.Device(99), "Context": lambda: pyacl.Context(99),
         "Stream": lambda: pyacl.Stream(flags="nothing"), "Event": lambda: pyacl.Event(sync=False, timing=False),
         "DeviceBuffer": lambda: pyacl.DeviceBuffer(1 << 50), "HostBuffer": lambda: pyacl.HostBuffer(-1),
-        "Tensor": lambda: pyacl.Tensor.empty((1 << 50,)), "TensorList": lambda: pyacl.TensorList([3]),
-        "Scalar": lambda: pyacl.Scalar("a"), "ScalarList": lambda: pyacl.ScalarList(["a"]),
+        "Tensor": lambda: pyacl.Tensor.empty((1 << 50,)), "TensorList": lambda: pyacl.TensorList([cast(Any, 3)]),
+        "Scalar": lambda: pyacl.Scalar(cast(Any, "a")), "ScalarList": lambda: pyacl.ScalarList(["a"]),
         "IntArray": lambda: pyacl.IntArray([1.5]), "FloatArray": lambda: pyacl.FloatArray("ab"),
         "BoolArray": lambda: pyacl.BoolArray([2]),
         "Executor": lambda: pyacl.Executor("aclnnAdd", _tensor(), _tensor(), 1, None),
@@ -197,7 +196,12 @@ def test_closing_looks_only_at_what_uses_it(device: Any, monkeypatch: pytest.Mon
     buffers.pop().close()
     asked: list[Any] = []
     uses = pyacl.Executor._uses
-    monkeypatch.setattr(pyacl.Executor, "_uses", lambda self: asked.append(self) or uses(self))
+
+    def counted(executor: Any) -> Any:
+        asked.append(executor)
+        return uses(executor)
+
+    monkeypatch.setattr(pyacl.Executor, "_uses", counted)
     for one in (*buffers, *views, many.pop()):
         one.close()
     assert not asked

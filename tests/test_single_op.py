@@ -38,7 +38,7 @@ def code_of(action: Callable[[], Any]) -> int:
 
 def test_description() -> None:
     desc = TensorDesc((2, 3), np.float16, "NCHW", name="x")
-    assert (desc.shape, desc.dtype, desc.format, desc.name) == ((2, 3), np.float16, pyacl.Format.NCHW, "x")
+    assert (desc.shape, desc.dtype, desc.format, desc.name) == ((2, 3), np.dtype("float16"), pyacl.Format.NCHW, "x")
     assert (desc.size, desc.nbytes, desc.dynamic, desc.shape_range) == (6, 12, False, None)
     assert repr(desc) == "<pyacl.TensorDesc float16 (2, 3) NCHW>"
 
@@ -154,7 +154,7 @@ def test_data_buffer_in_c() -> None:
 
 
 def test_constants_are_not_changed_to_fit() -> None:
-    for const in ([1.5, 2], [float("nan"), 1], [1 << 40, 1], np.uint32([1 << 31, 0])):
+    for const in ([1.5, 2], [float("nan"), 1], [1 << 40, 1], np.array([1 << 31, 0], np.uint32)):
         with pytest.raises(ValueError, match="is not one of int32"):
             TensorDesc((2,), np.int32, const=const)
     TensorDesc((2,), np.int32, const=[1.0, 2.0])
@@ -256,7 +256,7 @@ def test_op_with_values_from_host_memory(stream: Stream) -> None:
 
 def test_host_data_is_copied_by_the_call(stream: Stream) -> None:
     x, out = Tensor.from_numpy(X), Tensor.empty((3, 4), np.float32)
-    factor = np.float32([2])
+    factor = np.array([2], np.float32)
     gate = threading.Event()
     stream.call(lambda: gate.wait(10))
     pyacl.op("Mul", [x, factor], [out], stream=stream)
@@ -275,7 +275,7 @@ def test_memory_must_lie_where_its_description_says(stream: Stream) -> None:
         pyacl.op("Add", [x, x], [X.copy()], output_descs=[desc], stream=stream)
     for cast in ((X, out), (x, X)):
         with pytest.raises(TypeError, match="from a Tensor to a Tensor"):
-            single_op.cast(*cast, stream=stream)  # type: ignore[arg-type]
+            single_op.cast(*cast, stream=stream)
 
 
 def test_constant_data_must_be_that_of_the_model(stream: Stream) -> None:
@@ -316,18 +316,18 @@ def test_shapes_must_be_known_when_executing(stream: Stream) -> None:
 
 def test_a_shape_that_follows_from_data_makes_the_call_wait(stream: Stream) -> None:
     """The second mode of aclopExecuteV2: the output is the largest possible, the real shape comes back."""
-    data = np.float32([0, 3, 0, 5, 7])
+    data = np.array([0, 3, 0, 5, 7], np.float32)
     x, out = Tensor.from_numpy(data), Tensor.zeros((5, 1), np.int64)
     found, = pyacl.op("NonZero", [x], [out], stream=stream)
     assert found.shape == (3, 1)
     np.testing.assert_array_equal(found.numpy(), [[1], [3], [4]])  # without a synchronise
-    x.copy_(np.float32([1, 1, 1, 1, 1]))
+    x.copy_(np.array([1, 1, 1, 1, 1], np.float32))
     found, = pyacl.op("NonZero", [x], [out], stream=stream)
     assert found.shape == (5, 1)
 
 
 def test_a_call_that_waits_cannot_be_captured(stream: Stream) -> None:
-    x, out = Tensor.from_numpy(np.float32([0, 3])), Tensor.zeros((2, 1), np.int64)
+    x, out = Tensor.from_numpy(np.array([0, 3], np.float32)), Tensor.zeros((2, 1), np.int64)
     with pytest.raises(pyacl.AclError, match="507903"), pyacl.Graph.capture(stream), \
             pytest.raises(pyacl.AclError, match="107027"):
         pyacl.op("NonZero", [x], [out], stream=stream)
@@ -356,7 +356,7 @@ def test_unused_optional_input_by_description(stream: Stream) -> None:
 
 
 def test_device_memory_under_a_host_placement(stream: Stream) -> None:
-    x, axes, out = Tensor.from_numpy(X), Tensor.from_numpy(np.int64([0])), Tensor.empty((4,), np.float32)
+    x, axes, out = Tensor.from_numpy(X), Tensor.from_numpy(np.array([0], np.int64)), Tensor.empty((4,), np.float32)
     placed = TensorDesc((1,), np.int64, placement="host")
     assert code_of(lambda: pyacl.op("ReduceSum", [x, axes], [out], input_descs=[x, placed], stream=stream)) == \
         lib.ACL_ERROR_INVALID_PARAM
@@ -447,7 +447,7 @@ def test_cast(stream: Stream) -> None:
 
 def test_infer_shape_exactly() -> None:
     out, = single_op.infer_shape("Add", [np.zeros((3, 1, 4), np.float16), np.zeros((2, 4), np.float16)], 1)
-    assert (out.shape, out.dtype) == ((3, 2, 4), np.float16)
+    assert (out.shape, out.dtype) == ((3, 2, 4), np.dtype("float16"))
     out, = single_op.infer_shape("ReduceSum", [X, np.array([1])], 1, {"keep_dims": True})
     assert out.shape == (3, 1)
     out, = single_op.infer_shape("Reshape", [X, np.array([2, -1])], 1)

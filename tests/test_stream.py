@@ -152,7 +152,8 @@ def test_host_functions_run_in_order(stream: Any) -> None:
 
 def test_a_host_functions_exception_comes_with_the_next_synchronise(stream: Any) -> None:
     seen: list[int] = []
-    stream.call(lambda: {}["missing"])
+    empty: dict[str, int] = {}
+    stream.call(lambda: empty["missing"])
     stream.call(int, "x")
     stream.call(seen.append, 1)
     with pytest.raises(KeyError, match="missing") as caught:
@@ -164,7 +165,8 @@ def test_a_host_functions_exception_comes_with_the_next_synchronise(stream: Any)
 
 @pytest.mark.skipif(INLINE, reason="inline, a host function ends before the call that queued it")
 def test_a_wait_for_a_host_function_keeps_to_its_timeout(device: Any, stream: Any) -> None:
-    go, seen = threading.Event(), []
+    go = threading.Event()
+    seen: list[int] = []
     stream.call(go.wait)
     stream.call(seen.append, 1)
     with stream.record() as event:

@@ -90,9 +90,10 @@ def test_factories() -> None:
     same(pyacl.Tensor.zeros((2, 3), "float16"), np.zeros((2, 3), np.float16))
     same(pyacl.Tensor.full((2,), 7, np.int8), np.full(2, 7, np.int8))
     empty = pyacl.Tensor.empty(5)
-    assert (empty.shape, empty.dtype) == ((5,), np.float32)
+    assert (empty.shape, empty.dtype) == ((5,), np.dtype("float32"))
     assert pyacl.Tensor.empty(()).shape == ()
-    assert pyacl.Tensor.empty([2, np.int64(3)]).shape == (2, 3)
+    sizes: Any = [2, np.int64(3)]
+    assert pyacl.Tensor.empty(sizes).shape == (2, 3)
     for shape in ((-1,), (2, -3)):
         with pytest.raises(ValueError, match="no negative sizes"):
             pyacl.Tensor.empty(shape)
@@ -154,7 +155,7 @@ def test_a_tensor_over_a_buffer() -> None:
                            ({"shape": 3, "strides": (6,)}, "52"), ({"shape": 3, "strides": (-1,)}, "reversed"),
                            ({"shape": 3, "offset": -1}, "negative"), ({"shape": 3, "strides": (1, 1)}, "2 strides")):
             with pytest.raises(ValueError, match=words):
-                pyacl.Tensor(buffer, dtype="float32", **bad)  # type: ignore[arg-type]
+                pyacl.Tensor(buffer, dtype="float32", **bad)
     with pytest.raises(pyacl.ClosedError):
         pyacl.Tensor(buffer, 3, "float32")
 
@@ -211,7 +212,7 @@ def test_a_view_of_another_library_starts_where_its_storage_does() -> None:
         assert view.address == part.address
         assert np.array_equal(view.numpy(), wanted)
         out = pyacl.Tensor.zeros(wanted.shape)
-        pyacl.ops.aclnnNeg(ForeignView(part), out)
+        pyacl.ops.aclnnNeg(ForeignView(part), out)  # type: ignore[arg-type]
         pyacl.Stream.default().synchronize()
         assert np.array_equal(out.numpy(), -wanted)
     with pyacl.Executor("aclnnNeg", there[1], pyacl.Tensor.zeros(4), repeatable=True) as neg:

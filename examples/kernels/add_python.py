@@ -22,7 +22,7 @@ def add(path: str, x: np.ndarray, y: np.ndarray, blocks: int) -> np.ndarray:
     with pyacl.Device(0), pyacl.Stream() as stream, pyacl.Binary.from_file(path) as binary:
         a, b, out = pyacl.Tensor.from_numpy(x), pyacl.Tensor.from_numpy(y), pyacl.Tensor.empty(x.shape, x.dtype)
         kernel = binary.function("add_custom").signature("pointer", "pointer", "pointer", "placeholder", "float32")
-        kernel.launch_args(stream, blocks, a, b, out, 1.0, placeholder=np.uint32([x.size]))
+        kernel.launch_args(stream, blocks, a, b, out, 1.0, placeholder=np.array([x.size], np.uint32))
         stream.synchronize()
         return out.numpy()
 

@@ -60,7 +60,7 @@ def main(path: str) -> None:
             assert (out.numpy() == (np.arange(n) + 1) / 2).all()
             # the same in one call
             kernel.signature("pointer", "pointer", "pointer", "placeholder", np.float32)
-            kernel.launch_args(stream, 8, x, y, out, 2.0, placeholder=np.uint32([n]),
+            kernel.launch_args(stream, 8, x, y, out, 2.0, placeholder=np.array([n], np.uint32),
                                config=pyacl.LaunchConfig(schem_mode="batch", timeout=10))
             stream.synchronize()
             assert (out.numpy() == (np.arange(n) + 1) * 2).all()

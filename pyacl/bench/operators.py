@@ -41,7 +41,7 @@ class Operator:
 
 def _erf(x: Array) -> Array:
     try:
-        from scipy.special import erf  # type: ignore[import-untyped]
+        from scipy.special import erf
     except ImportError:
         return np.vectorize(math.erf, otypes=[np.float64])(x)
     return erf(x)

@@ -120,7 +120,7 @@ CASES = [
     binary("Xlogy", torch.xlogy, low=0.1), binary("SquaredDifference", lambda a, b: (a - b) ** 2),
     Case("TruncateDiv", [i(4, low=-9, high=9), i(4, low=1, high=4)],
          torched(lambda a, b: torch.div(a, b, rounding_mode="trunc"))),
-    Case("DivNoNan", [np.float32([1, 2, 3]), np.float32([2, 0, 4])], lambda a, b: np.float32([0.5, 0, 0.75])),
+    Case("DivNoNan", [np.array([1, 2, 3], np.float32), np.array([2, 0, 4], np.float32)], lambda a, b: np.array([0.5, 0, 0.75], np.float32)),
     Case("LogicalAnd", [mask, ~mask], np.logical_and), Case("LogicalOr", [mask, mask], np.logical_or),
     Case("LogicalNot", [mask], np.logical_not), Case("Invert", [i(5)], np.invert),
     Case("Axpy", [x, x], lambda a, b: a + np.float32(0.5) * b, {"alpha": 0.5}),
@@ -131,8 +131,8 @@ CASES = [
     Case("Power", [r(5, low=0)], lambda a: (a * np.float32(2) + np.float32(1)) ** np.float32(3),
          {"power": 3.0, "scale": 2.0, "shift": 1.0}),
     Case("Lerp", [x, x + 1, r(3, 4, 5)], torched(torch.lerp)),
-    Case("Addcmul", [x, x, x, np.float32([0.5])], lambda a, b, c, v: a + v * b * c),
-    Case("Addcdiv", [x, x, np.abs(x) + 1, np.float32([0.5])], lambda a, b, c, v: a + v * b / c),
+    Case("Addcmul", [x, x, x, np.array([0.5], np.float32)], lambda a, b, c, v: a + v * b * c),
+    Case("Addcdiv", [x, x, np.abs(x) + 1, np.array([0.5], np.float32)], lambda a, b, c, v: a + v * b / c),
     unary("Abs", torch.abs), unary("Neg", torch.neg), unary("Sign", torch.sign), unary("Exp", torch.exp),
     unary("Expm1", torch.expm1), unary("Log", torch.log, 0.1), unary("Log1p", torch.log1p, -0.5),
     unary("Log", torch.log2, 0.1, base=2.0), unary("Exp", lambda a: torch.pow(2, a * 3 + 1), base=2.0, scale=3.0,
@@ -152,9 +152,9 @@ CASES = [
     unary("HardSwish", F.hardswish, -5, 5), unary("HardSigmoid", F.hardsigmoid, -5, 5), unary("Softplus", F.softplus),
     unary("SoftplusV2", lambda a: F.softplus(a, 2, 1), beta=2.0, threshold=1.0), unary("Softsign", F.softsign),
     unary("Mish", F.mish), Case("PRelu", [r(2, 3, 4), r(3)], torched(F.prelu)),
-    Case("IsNan", [np.float32([1, np.nan])], np.isnan), Case("IsInf", [np.float32([1, -np.inf])], np.isinf),
-    Case("IsFinite", [np.float32([1, np.inf])], np.isfinite),
-    Case("NanToNum", [np.float32([1, np.nan, np.inf])], lambda a: np.float32([1, 7, 8]),
+    Case("IsNan", [np.array([1, np.nan], np.float32)], np.isnan), Case("IsInf", [np.array([1, -np.inf], np.float32)], np.isinf),
+    Case("IsFinite", [np.array([1, np.inf], np.float32)], np.isfinite),
+    Case("NanToNum", [np.array([1, np.nan, np.inf], np.float32)], lambda a: np.array([1, 7, 8], np.float32),
          {"nan": 7.0, "posinf": 8.0, "neginf": 9.0}),
     Case("Cast", [x * 3], lambda a: np.trunc(a).astype(np.int32), {"dst_type": pyacl.lib.ACL_INT32}),
     Case("Identity", [x], lambda a: a), Case("TensorMove", [i(7)], lambda a: a),
@@ -194,10 +194,10 @@ CASES = [
     Case("ArgMaxD", [x], lambda a: a.argmax(1).astype(np.int32), {"dimension": 1}),
     Case("ArgMin", [x, H(1)], lambda a, d: a.argmin(1)),
     Case("Cumsum", [x, H(1)], lambda a, d: a.cumsum(1)),
-    Case("Cumsum", [np.float32([1, 2, 3]), H(0)], lambda a, d: np.float32([5, 3, 0]), {"exclusive": True,
+    Case("Cumsum", [np.array([1, 2, 3], np.float32), H(0)], lambda a, d: np.array([5, 3, 0], np.float32), {"exclusive": True,
                                                                                      "reverse": True}),
     Case("Cumprod", [x, H(1)], lambda a, d: a.cumprod(1)),
-    Case("Cumprod", [np.float32([2, 3, 4]), H(0)], lambda a, d: np.float32([12, 4, 1]), {"exclusive": True,
+    Case("Cumprod", [np.array([2, 3, 4], np.float32), H(0)], lambda a, d: np.array([12, 4, 1], np.float32), {"exclusive": True,
                                                                                       "reverse": True}),
     Case("LpNormV2", [x], lambda a: np.linalg.norm(a, axis=1), {"axes": [1]}),
     Case("L2Normalize", [x], torched(lambda a: F.normalize(a, dim=1)), {"axis": [1]}),
@@ -254,21 +254,21 @@ CASES = [
                                                     "shrink_axis_mask": 1}),
     Case("StridedSliceV2", [x, H(1), H(4), H(2), H(2)], lambda a, *_: a[:, :, 1:4:2]),
     Case("Pad", [r(2, 3), H(1, 0, 2, 1)], lambda a, p: np.pad(a, ((1, 0), (2, 1)))),
-    Case("PadV3", [r(2, 3), H(1, 0, 2, 1), h(np.float32([7]))], lambda a, p, c: np.pad(a, ((1, 0), (2, 1)),
+    Case("PadV3", [r(2, 3), H(1, 0, 2, 1), h(np.array([7], np.float32))], lambda a, p, c: np.pad(a, ((1, 0), (2, 1)),
                                                                                      constant_values=7)),
-    Case("MirrorPad", [r(3, 3), h(np.int64([[1, 1], [0, 2]]))], lambda a, p: np.pad(a, p, "reflect"),
+    Case("MirrorPad", [r(3, 3), h(np.array([[1, 1], [0, 2]], np.int64))], lambda a, p: np.pad(a, p, "reflect"),
          {"mode": "REFLECT"}),
     Case("ReverseV2", [x, H(0, 2)], lambda a, d: np.flip(a, (0, 2))),
     Case("Roll", [x], lambda a: np.roll(a, (1, 2), (0, 1)), {"shifts": [1, 2], "dims": [0, 1]}),
     Case("Triu", [r(4, 4)], lambda a: np.triu(a, 1), {"diagonal": 1}), Case("Tril", [r(4, 4)], np.tril),
     Case("Diag", [r(4)], np.diag), Case("Eye", [], lambda: np.eye(3, 4, dtype=np.float32), {"num_rows": 3,
                                                                                           "num_columns": 4}),
-    Case("Range", [H(2, dtype=np.int32), H(9, dtype=np.int32), H(3, dtype=np.int32)], lambda *_: np.int32([2, 5, 8])),
+    Case("Range", [H(2, dtype=np.int32), H(9, dtype=np.int32), H(3, dtype=np.int32)], lambda *_: np.array([2, 5, 8], np.int32)),
     Case("LinSpace", [h(np.float32(0)), h(np.float32(2)), H(5, dtype=np.int32)],
          lambda *_: np.linspace(0, 2, 5, dtype=np.float32)),
-    Case("OneHot", [i(4, high=3), H(3, dtype=np.int32), np.float32([5]), np.float32([-1])],
+    Case("OneHot", [i(4, high=3), H(3, dtype=np.int32), np.array([5], np.float32), np.array([-1], np.float32)],
          lambda a, d, on, off: np.where(np.arange(3) == a[:, None], on, off)),
-    Case("OneHotD", [i(4, high=3), np.float32([5]), np.float32([-1])],
+    Case("OneHotD", [i(4, high=3), np.array([5], np.float32), np.array([-1], np.float32)],
          lambda a, on, off: np.where(np.arange(3) == a[:, None], on, off), {"depth": 3}),
     Case("Shape", [x], lambda a: np.int32(a.shape)), Case("Size", [x], lambda a: np.int32(60)),
     Case("Rank", [x], lambda a: np.int32(3)),
@@ -281,24 +281,24 @@ CASES = [
     Case("GatherNd", [x, i(2, 2, high=3)], lambda a, n: a[n[:, 0], n[:, 1]]),
     Case("ScatterElements", [np.zeros((3, 4), np.float32), i(2, 4, high=3, dtype=np.int64), r(2, 4)],
          torched(lambda a, n, u: a.scatter(0, n, u))),
-    Case("ScatterNdUpdate", [r(5, 2), np.int32([[0], [3]]), r(2, 2)],
+    Case("ScatterNdUpdate", [r(5, 2), np.array([[0], [3]], np.int32), r(2, 2)],
          lambda a, n, u: np.stack([u[0], a[1], a[2], u[1], a[4]])),
-    Case("ScatterNdAdd", [np.zeros(3, np.float32), np.int32([[0], [2], [0]]), np.float32([1, 2, 3])],
-         lambda a, n, u: np.float32([4, 0, 2])),
-    Case("TensorScatterUpdate", [np.zeros(3, np.float32), np.int32([[1]]), np.float32([2])],
-         lambda a, n, u: np.float32([0, 2, 0])),
-    Case("ScatterUpdate", [np.zeros((3, 2), np.float32), np.int32([1]), np.float32([[2, 3]])],
-         lambda a, n, u: np.float32([[0, 0], [2, 3], [0, 0]])),
-    Case("ScatterAdd", [np.ones(3, np.float32), np.int32([1, 1]), np.float32([2, 3])],
-         lambda a, n, u: np.float32([1, 6, 1])),
-    Case("ScatterNd", [np.int32([[1], [1]]), np.float32([2, 3]), H(3, dtype=np.int32)],
-         lambda n, u, s: np.float32([0, 5, 0])),
+    Case("ScatterNdAdd", [np.zeros(3, np.float32), np.array([[0], [2], [0]], np.int32), np.array([1, 2, 3], np.float32)],
+         lambda a, n, u: np.array([4, 0, 2], np.float32)),
+    Case("TensorScatterUpdate", [np.zeros(3, np.float32), np.array([[1]], np.int32), np.array([2], np.float32)],
+         lambda a, n, u: np.array([0, 2, 0], np.float32)),
+    Case("ScatterUpdate", [np.zeros((3, 2), np.float32), np.array([1], np.int32), np.array([[2, 3]], np.float32)],
+         lambda a, n, u: np.array([[0, 0], [2, 3], [0, 0]], np.float32)),
+    Case("ScatterAdd", [np.ones(3, np.float32), np.array([1, 1], np.int32), np.array([2, 3], np.float32)],
+         lambda a, n, u: np.array([1, 6, 1], np.float32)),
+    Case("ScatterNd", [np.array([[1], [1]], np.int32), np.array([2, 3], np.float32), H(3, dtype=np.int32)],
+         lambda n, u, s: np.array([0, 5, 0], np.float32)),
     Case("Index", [x, H(1, 0, 1), H(1, 1, 1), i(4, high=3, dtype=np.int64), i(4, high=5, dtype=np.int64)],
          lambda a, m, s, p, q: t(a)[t(p), :, t(q)].numpy()),
-    Case("IndexPutV2", [np.zeros((3, 4), np.float32), r(2), H(1, 1), H(1, 1), np.int64([0, 2]), np.int64([1, 3])],
+    Case("IndexPutV2", [np.zeros((3, 4), np.float32), r(2), H(1, 1), H(1, 1), np.array([0, 2], np.int64), np.array([1, 3], np.int64)],
          lambda a, v, m, s, p, q: t(a).index_put((t(p), t(q)), t(v)).numpy()),
-    Case("SearchSorted", [np.float32([1, 3, 5]), np.float32([0, 3, 6])], lambda a, v: np.int64([0, 1, 3])),
-    Case("Histogram", [np.float32([0.5, 1.5, 1.6, 3])], lambda a: np.float32([1, 2, 0, 1]),
+    Case("SearchSorted", [np.array([1, 3, 5], np.float32), np.array([0, 3, 6], np.float32)], lambda a, v: np.array([0, 1, 3], np.int64)),
+    Case("Histogram", [np.array([0.5, 1.5, 1.6, 3], np.float32)], lambda a: np.array([1, 2, 0, 1], np.float32),
          {"bins": 4, "min": 0.0, "max": 4.0}),
     Case("TopKV2", [x, H(2, dtype=np.int32)], lambda a, k: (
         -np.sort(-a, -1)[..., :2], np.argsort(-a, -1)[..., :2].astype(np.int32))),
@@ -364,8 +364,8 @@ CASES = [
     Case("ResizeBilinearV2", [image, H(17, 5, dtype=np.int32)],
          lambda a, s: F.interpolate(t(a), (17, 5), mode="bilinear", align_corners=True).numpy(),
          {"align_corners": True}, 1e-5),
-    Case("ResizeBilinearV2", [np.float16([[[[0, 4, 8]]]]), H(1, 6, dtype=np.int32)],  # from the left of each sample
-         lambda a, s: np.float32([[[[0, 2, 4, 6, 8, 8]]]])),
+    Case("ResizeBilinearV2", [np.array([[[[0, 4, 8]]]], np.float16), H(1, 6, dtype=np.int32)],  # from the left of each sample
+         lambda a, s: np.array([[[[0, 2, 4, 6, 8, 8]]]], np.float32)),
     Case("TransData", [image.astype(np.float16)], lambda a: np.pad(a, ((0, 0), (0, 10), (0, 0), (0, 0))).reshape(
         2, 1, 16, 9, 8).transpose(0, 1, 3, 4, 2), {"src_format": "NCHW", "dst_format": "NC1HWC0"}),
     Case("TransData", [r(20, 33, dtype=np.float16)], lambda a: np.pad(a, ((0, 12), (0, 15))).reshape(
@@ -450,7 +450,7 @@ def test_the_format_says_how_an_image_lies(device: Any) -> None:
         out = pyacl.Tensor.empty(tuple(want.shape[i] for i in axes), format=order)
         pyacl.op("Conv2D", [x, filter], [out], {"strides": strides, "pads": [1] * 4})
         y = pyacl.Tensor.empty(tuple((2, 6, 17, 5)[i] for i in axes), format=order)
-        pyacl.op("ResizeNearestNeighborV2", [x, np.int32([17, 5])], [y])
+        pyacl.op("ResizeNearestNeighborV2", [x, np.array([17, 5], np.int32)], [y])
         pyacl.Stream.default().synchronize()
         np.testing.assert_allclose(out.numpy(), transposed(want, *axes), 1e-5, 1e-5)
         resized = F.interpolate(t(image), (17, 5), mode="nearest").numpy()
@@ -460,10 +460,10 @@ def test_the_format_says_how_an_image_lies(device: Any) -> None:
 def test_a_part_of_the_dimensions_is_reshaped(device: Any) -> None:
     out = pyacl.Tensor.zeros((2, 3, 2, 5))
     x = r(2, 6, 5)
-    pyacl.op("Reshape", [pyacl.Tensor.from_numpy(x), np.int64([3, -1])], [out], {"axis": 1, "num_axes": 1})
+    pyacl.op("Reshape", [pyacl.Tensor.from_numpy(x), np.array([3, -1], np.int64)], [out], {"axis": 1, "num_axes": 1})
     pyacl.Stream.default().synchronize()
     np.testing.assert_array_equal(out.numpy(), x.reshape(2, 3, 2, 5))
-    desc, = pyacl.single_op.infer_shape("Reshape", [x, np.int64([-1, 0])], 1, {"axis": 1})
+    desc, = pyacl.single_op.infer_shape("Reshape", [x, np.array([-1, 0], np.int64)], 1, {"axis": 1})
     assert desc.shape == (2, 6, 5)
 
 
@@ -472,7 +472,7 @@ def test_every_type_is_tested() -> None:
 
 
 def test_shapes_that_follow_from_the_data(device: Any) -> None:
-    data = np.float32([[0, 3, 0], [5, 0, 3]])
+    data = np.array([[0, 3, 0], [5, 0, 3]], np.float32)
     for type, inputs, shape, dtype, want in (
             ("NonZero", [data], (6, 2), np.int64, np.argwhere(data)),
             ("Where", [data], (6, 2), np.int64, np.argwhere(data)),
@@ -489,7 +489,7 @@ def test_shapes_that_follow_from_the_data(device: Any) -> None:
 def test_random_numbers_follow_from_key_and_counter(device: Any) -> None:
     def draw(type: str, key: int, counter: int) -> Any:
         out = pyacl.Tensor.empty((20000,))
-        pyacl.op(type, [np.int64([20000]), np.uint64([key]), np.uint64([counter, 0]), np.int32(1)], [out])
+        pyacl.op(type, [np.array([20000], np.int64), np.array([key], np.uint64), np.array([counter, 0], np.uint64), np.int32(1)], [out])
         pyacl.Stream.default().synchronize()
         return out.numpy()
 
@@ -506,7 +506,7 @@ def test_random_numbers_follow_from_key_and_counter(device: Any) -> None:
 
 def test_multinomial_draws_as_often_as_the_weights_say(device: Any) -> None:
     out = pyacl.Tensor.zeros((1, 20000), np.int64)
-    logits = pyacl.Tensor.from_numpy(np.log(np.float32([[1, 3, 4]])))
+    logits = pyacl.Tensor.from_numpy(np.log(np.array([[1, 3, 4]], np.float32)))
     pyacl.op("Multinomial", [logits, np.int32(20000)], [out], {"seed": 5})
     pyacl.Stream.default().synchronize()
     share = np.bincount(out.numpy()[0], minlength=3) / 20000

@@ -124,7 +124,7 @@ def test_python_kernels_get_typed_arguments(tmp_path: Path, device: Any, stream:
         with pyacl.Binary.from_file(path) as binary:
             x, out = pyacl.Tensor.from_numpy(np.full(4, 2, np.float16)), pyacl.Tensor.zeros((64,), np.int32)
             kernel = binary.function("typed").signature("pointer", point, "placeholder", "pointer", "pointer")
-            kernel.launch_args(stream, blocks, x, np.array((3, 4.5), point)[()], None, out, placeholder=np.int32([1, 5]))
+            kernel.launch_args(stream, blocks, x, np.array((3, 4.5), point)[()], None, out, placeholder=np.array([1, 5], np.int32))
             stream.synchronize()
             expected = np.zeros(64, np.int32)
             expected[:blocks] = 2 + 3 + 4 + 5 + np.arange(blocks)
@@ -166,7 +166,7 @@ def test_placeholders_are_as_long_as_they_were_appended(registered: Any, stream:
     seen: list[Any] = []
     kernel = registered(lambda a, b, c, block: seen.append((a.tolist(), b.tolist(), c.tolist())),
                         [("placeholder", "uint8"), ("placeholder", "uint16"), "placeholder"])
-    kernel.launch_args(stream, 1, placeholder=[b"\1\2\3", np.uint16([7]), b"\4" * 9])
+    kernel.launch_args(stream, 1, placeholder=[b"\1\2\3", np.array([7], np.uint16), b"\4" * 9])
     stream.synchronize()
     assert seen == [([1, 2, 3], [7], [4] * 9)]
 
@@ -205,13 +205,13 @@ def test_what_is_no_kernel_cannot_be_registered() -> None:
 
     for wrong in (5, later, some):
         with pytest.raises(TypeError, match="runs when it is called"):
-            emulator.kernel("wrong")(wrong)  # type: ignore[arg-type]
+            emulator.kernel("wrong")(wrong)
     with pytest.raises(TypeError, match="a list of types"):
         emulator.kernel("wrong", args="float32*")
     with pytest.raises(ValueError, match="float33"):
         emulator.kernel("wrong", args=["float33*"])
     with pytest.raises(ValueError, match="needs a name"):
-        emulator.kernel(later)  # type: ignore[arg-type]
+        emulator.kernel(later)
 
 
 def test_only_a_kernels_fault_has_a_kernel(registered: Any, stream: Any) -> None:

@@ -219,7 +219,7 @@ def test_looking_up_addresses() -> None:
             continue
         base = rng.choice(live)
         address = base.address + rng.randrange(-100, base.size + 100)
-        expected = [r for r in live if r.address <= address < r.address + r.size]
+        expected: list[Any] = [r for r in live if r.address <= address < r.address + r.size]
         found = memory.find(address)
         if found is not None and found not in live:
             continue  # an earlier test's

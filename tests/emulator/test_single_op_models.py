@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import textwrap
@@ -106,6 +107,13 @@ def test_an_optional_input_that_is_not_used(tmp_path: Path) -> None:
     ([{"op": "Abs", "input_desc": [tensor(1, type="int99")]}], lib.ACL_ERROR_PARSE_FILE),
     ([{"op": "Abs", "input_desc": [tensor(-1)]}], lib.ACL_ERROR_PARSE_FILE),
     ([{"op": "Abs", "input_desc": [tensor(2, is_const=True, const_value=[1])]}], lib.ACL_ERROR_PARSE_FILE),
+    ([{"op": "Abs", "input_desc": [tensor(-1, shape_range=[None])]}], lib.ACL_ERROR_PARSE_FILE),
+    ([{"op": "Abs", "input_desc": [tensor(-1, shape_range=[[1, "2"]])]}], lib.ACL_ERROR_PARSE_FILE),
+    ([{"op": "Abs", "input_desc": [tensor(1, is_const=True, const_value=[[1]])]}], lib.ACL_ERROR_PARSE_FILE),
+    ([{"op": "Abs", "input_desc": [tensor(1, type="int32", is_const=True, const_value=[1 << 70])]}],
+     lib.ACL_ERROR_PARSE_FILE),
+    ([{"op": "Abs", "input_desc": 3}], lib.ACL_ERROR_PARSE_FILE),
+    ([{"op": "Abs", "attr": {"x": 1}}], lib.ACL_ERROR_PARSE_FILE),
     ([add(2) | {"attr": [{"name": "x", "type": "int", "value": True}]}], lib.ACL_ERROR_PARSE_FILE),
     ([add(2) | {"attr": [{"name": "x", "type": "int", "value": 1}]}], lib.ACL_ERROR_OP_ATTR_NOT_MATCH),
     ([add(2) | {"output_desc": [tensor(3)]}], lib.ACL_ERROR_GE_FAILURE),
@@ -159,6 +167,25 @@ def test_every_cut_of_a_model_fails_cleanly() -> None:
     for size in range(0, len(data), 7):
         with pytest.raises(Failure):
             om.read(data[:size], "cut")
+
+
+def test_damaged_models_fail_cleanly_or_are_read() -> None:
+    model = OpModel("Any", [Signature(F32, ND, None, (-1, 4), ((1, -1), (4, 4))),
+                            Signature(lib.ACL_INT64, ND, None, (2,), (), b"0123456789abcdef")],
+                    [Signature(F32, ND, None, ())],
+                    {"lf": Attr("list_float", (1.0, 0.25)), "lli": Attr("list_list_int", ((1, 2), (), (-3,)))}, "here")
+    good = om.write(model, "any", "")
+    rng = random.Random(6)
+    refused = 0
+    for _ in range(1500):
+        data = bytearray(good)
+        for _ in range(rng.randint(1, 6)):
+            data[rng.randrange(len(data))] = rng.choice((0, 255, rng.randrange(256)))
+        try:
+            om.read(bytes(data), "damaged")
+        except Failure:
+            refused += 1
+    assert 0 < refused < 1500
 
 
 def test_a_model_folder_has_three_levels(tmp_path: Path) -> None:

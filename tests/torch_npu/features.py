@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from typing import Callable
+from typing import Any, Callable
 
 import torch
 import torch_npu  # noqa: F401
@@ -149,7 +149,7 @@ for name, function, *inputs in (
 
 def _write(tensor: torch.Tensor, where: object, value: float) -> torch.Tensor:
     changed = tensor.clone()
-    changed[where] = value  # type: ignore[index]
+    changed[where] = value
     return changed
 
 
@@ -186,7 +186,7 @@ same("binary_cross_entropy_with_logits", F.binary_cross_entropy_with_logits, x, 
 
 def gradient(function: Function, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
     leaves = [i.detach().clone().requires_grad_() if i.is_floating_point() else i for i in inputs]
-    result = function(*leaves)
+    result: Any = function(*leaves)
     (result * torch.arange(result.numel(), device=result.device).view(result.shape)).sum().backward()
     return tuple(leaf.grad for leaf in leaves if leaf.grad is not None)
 
