@@ -66,13 +66,20 @@ def _model(entry: Any, where: str) -> OpModel:
     _only(entry, _OP_KEYS, where)
     if not isinstance(entry.get("op"), str):
         raise _wrong(where, "`op` names the operator's type")
-    inputs = [_signature(t, f"{where}, input {i}") for i, t in enumerate(entry.get("input_desc") or [])]
-    outputs = [_signature(t, f"{where}, output {i}") for i, t in enumerate(entry.get("output_desc") or [])]
+    inputs = [_signature(t, f"{where}, input {i}") for i, t in enumerate(_listed(entry, "input_desc", where))]
+    outputs = [_signature(t, f"{where}, output {i}") for i, t in enumerate(_listed(entry, "output_desc", where))]
     attrs = {}
-    for attr in entry.get("attr") or []:
+    for attr in _listed(entry, "attr", where):
         _only(attr, ("name", "type", "value"), f"{where}, attr")
         attrs[str(attr.get("name"))] = _attr(attr, f"{where}, attr {attr.get('name')!r}")
     return OpModel(entry["op"], inputs, outputs, attrs, where)
+
+
+def _listed(entry: Any, key: str, where: str) -> list[Any]:
+    found = entry.get(key) or []
+    if not isinstance(found, list):
+        raise _wrong(where, f"`{key}` is not a list")
+    return found
 
 
 def _signature(t: Any, where: str) -> Signature:
@@ -119,19 +126,24 @@ def _ranges(t: Any, shape: tuple[int, ...], where: str) -> tuple[tuple[int, int]
     given = t.get("shape_range") or []
     if -1 not in shape:
         return ()
-    if not isinstance(given, list) or len(given) != shape.count(-1) or any(len(r) != 2 for r in given):
-        raise _wrong(where, f"the shape {list(shape)} needs a shape_range for each -1")
+    if not isinstance(given, list) or len(given) != shape.count(-1) or not all(
+            isinstance(r, list) and len(r) == 2 and all(type(n) is int for n in r) for r in given):
+        raise _wrong(where, f"the shape {list(shape)} needs a shape_range of two numbers for each -1")
     unknown = iter(given)
-    return tuple((n, n) if n != -1 else (int((pair := next(unknown))[0]), int(pair[1])) for n in shape)
+    return tuple((n, n) if n != -1 else tuple(next(unknown)) for n in shape)
 
 
 def _constant(t: Any, dtype: int, shape: tuple[int, ...], where: str) -> bytes:
     kind = types.from_code(dtype)
     values = t.get("const_value")
     size = int(np.prod(shape)) if shape else 1
-    if kind is None or not isinstance(values, list) or len(values) != size:
+    if kind is None or not isinstance(values, list) or len(values) != size or not all(
+            isinstance(v, (bool, int, float)) for v in values):
         raise _wrong(where, f"a constant of shape {list(shape)} needs a const_value of {size} numbers")
-    return np.array(values).astype(kind).tobytes()
+    try:
+        return np.array(values).astype(kind).tobytes()
+    except OverflowError:
+        raise _wrong(where, f"const_value {values} does not fit {kind}") from None
 
 
 def _attr(attr: Any, where: str) -> Attr:

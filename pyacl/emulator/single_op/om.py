@@ -78,7 +78,7 @@ def read(data: bytes, source: str) -> OpModel:
                  if n.startswith(_PREFIX) and n not in (_TYPE, _INPUTS, _OUTPUTS)
                  and not n[len(_PREFIX):].startswith("_")}
         return OpModel(attributes.get(_TYPE), inputs, outputs, attrs, source)
-    except (wire.WireError, AttributeError, TypeError, ValueError) as error:
+    except (wire.WireError, struct.error, AttributeError, IndexError, TypeError, ValueError) as error:
         raise Failure(lib.ACL_ERROR_PARSE_MODEL, f"{source} cannot be parsed: {error}") from None
 
 
