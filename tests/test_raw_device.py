@@ -60,6 +60,16 @@ def test_configuration_files(tmp_path: Path) -> None:
     assert told == [*map(str, expected), "0", "True", "0", "0", "100002"]
 
 
+def test_paths_are_bytes(tmp_path: Path) -> None:
+    assert program(f"""
+        import os
+        os.chdir({str(tmp_path)!r})
+        print(lib.aclInit(b"\\xa0.json"), b"\\xa0.json" in ffi.string(lib.aclGetRecentErrMsg()))
+        open(b"\\xa0.json", "w").write("{{}}")
+        print(lib.aclInit(b"\\xa0.json"))
+    """).split() == [str(lib.ACL_ERROR_INVALID_FILE), "True", "0"]
+
+
 def test_init_and_finalize_callbacks() -> None:
     assert program("""
         heard = []

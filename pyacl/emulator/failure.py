@@ -74,7 +74,7 @@ def take_message() -> Any:
         return ffi.NULL
     text = "\n".join(reversed(scope.messages))
     scope.messages.clear()
-    scope.kept = ffi.new("char[]", text.encode())
+    scope.kept = ffi.new("char[]", text.encode(errors="surrogateescape"))
     return scope.kept
 
 

@@ -37,5 +37,5 @@ def refused(text: str) -> Failure:
 def text(pointer: Any, name: str) -> str:
     """A C string. Fails with ACL_ERROR_INVALID_PARAM for NULL."""
     not_null(pointer, name)
-    value: str = ffi.string(pointer).decode(errors="replace")
+    value: str = ffi.string(pointer).decode(errors="surrogateescape")  # paths may have any bytes
     return value

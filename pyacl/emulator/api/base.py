@@ -29,7 +29,7 @@ _BITS = {
 
 
 def aclInit(configPath: Any) -> None:
-    process.init(None if configPath == ffi.NULL else ffi.string(configPath).decode())
+    process.init(None if configPath == ffi.NULL else arguments.text(configPath, "configPath"))
 
 
 def aclFinalize() -> None:

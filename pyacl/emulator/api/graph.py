@@ -137,7 +137,7 @@ def aclmdlRIDebugPrint(modelRI: Any) -> None:
 def aclmdlRIDebugJsonPrint(modelRI: Any, path: Any, flags: int) -> None:
     found = _instance(modelRI)
     _not_null(path, "path")
-    target = ffi.string(path).decode()
+    target = os.fsdecode(ffi.string(path))
     try:
         with open(target, "w", encoding="utf-8") as file:
             json.dump([{"id": i, "name": task[1]} for i, task in enumerate(found.tasks)], file)
