@@ -112,7 +112,7 @@ WRONG: list[tuple[str, str, Any, int]] = [
 ]
 
 
-@pytest.mark.parametrize("name, parameter, value, code", WRONG, ids=[f"{n}-{p}" for n, p, *_ in WRONG])
+@pytest.mark.parametrize(("name", "parameter", "value", "code"), WRONG, ids=[f"{n}-{p}" for n, p, *_ in WRONG])
 def test_refused(name: str, parameter: str, value: Any, code: int, npu: None) -> None:
     full = name if name.startswith("acl") else f"aclnn{name}"
     operator, _, _, values, _ = prepare(full, 0)
