@@ -1,8 +1,8 @@
 """Matrix products of CANN's BLAS (``aclblas*``): C = alpha op(A) op(B) + beta C, and y = alpha op(A) x + beta y.
 
 Matrices are dense, row by row. The dtypes are those that CANN has: float16 with a float16 or float32 result, int8 with
-a float32 or int32 result; alpha and beta have the result's. The functions with
-fixed dtypes (aclblasHgemm, aclblasS8gemm, ...) are `gemm` and `gemv` of tensors of these dtypes.
+a float32 or int32 result; alpha and beta have the result's. The functions with fixed dtypes (aclblasHgemm,
+aclblasS8gemm, ...) are `gemm` and `gemv` of tensors of these dtypes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from . import errors
-from .capi import MissingSymbolError, ffi, lib
+from .capi import ffi, lib
 from .context import flight_on
 from .dtypes import DTypeLike, to_acl, to_dtype
-from .op_handle import Arguments, OpHandle, enter
+from .op_handle import Arguments, OpHandle, claim, with_model
 from .stream import Stream
 from .tensor import Tensor
 from .tensor_desc import TensorDesc
@@ -23,19 +22,6 @@ from .tensor_desc import TensorDesc
 
 def _transposed(flag: bool) -> int:
     return int(lib.ACL_TRANS_T if flag else lib.ACL_TRANS_N)
-
-
-def _compiled(call: Callable[[], int], function: str, arguments: Callable[[], Arguments], compile: bool) -> None:
-    """Calls; where no model of the product is there, compiles it and calls again."""
-    code = call()
-    if code == lib.ACL_ERROR_OP_NOT_FOUND and compile:
-        missing = errors.error(code, function)
-        try:
-            arguments().compile()
-        except MissingSymbolError:
-            raise missing from None
-        code = call()
-    errors.check(code, function)
 
 
 def _gemm_arguments(m: int, n: int, k: int, a: DTypeLike, b: DTypeLike, c: DTypeLike, transpose_a: bool,
@@ -100,9 +86,9 @@ def gemm_handle(m: int, n: int, k: int, dtype_a: DTypeLike, dtype_b: DTypeLike, 
     out = ffi.new("aclopHandle **")
     flags = _transposed(transpose_a), _transposed(transpose_b), lib.ACL_TRANS_N
     codes = to_acl(dtype_a), to_acl(dtype_b), to_acl(dtype_c)
-    _compiled(lambda: int(lib.aclblasCreateHandleForGemmEx(*flags, m, n, k, *codes,
-                                                           lib.ACL_COMPUTE_HIGH_PRECISION, out)),
-              "aclblasCreateHandleForGemmEx", lambda: arguments, compile)
+    with_model(lambda: int(lib.aclblasCreateHandleForGemmEx(*flags, m, n, k, *codes,
+                                                            lib.ACL_COMPUTE_HIGH_PRECISION, out)),
+               "aclblasCreateHandleForGemmEx", arguments.compile if compile else None)
     return OpHandle._adopt(out[0], arguments)
 
 
@@ -112,9 +98,9 @@ def gemv_handle(m: int, n: int, dtype_a: DTypeLike, dtype_x: DTypeLike, dtype_y:
     arguments = _gemm_arguments(m, 1, n, dtype_a, dtype_x, dtype_y, transpose, False)
     out = ffi.new("aclopHandle **")
     codes = to_acl(dtype_a), to_acl(dtype_x), to_acl(dtype_y)
-    _compiled(lambda: int(lib.aclblasCreateHandleForGemvEx(_transposed(transpose), m, n, *codes,
-                                                           lib.ACL_COMPUTE_HIGH_PRECISION, out)),
-              "aclblasCreateHandleForGemvEx", lambda: arguments, compile)
+    with_model(lambda: int(lib.aclblasCreateHandleForGemvEx(_transposed(transpose), m, n, *codes,
+                                                            lib.ACL_COMPUTE_HIGH_PRECISION, out)),
+               "aclblasCreateHandleForGemvEx", arguments.compile if compile else None)
     return OpHandle._adopt(out[0], arguments)
 
 
@@ -147,10 +133,7 @@ def _pointer(tensor: Tensor) -> Any:
 def _run(call: Callable[[Any], int], function: str, arguments: Callable[[], Arguments], stream: Optional[Stream],
          compile: bool, kept: tuple[Any, ...]) -> None:
     flight = flight_on(stream)
-    use = enter(flight)
-    try:
-        _compiled(lambda: call(flight.handle), function, arguments, compile)
+    with claim(flight):
+        with_model(lambda: call(flight.handle), function, (lambda: arguments().compile()) if compile else None)
         for item in kept:
             flight.hold(item)
-    finally:
-        use.calling = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Iterable, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence, Union
 
 from . import errors
 from .c_string import c_string
@@ -51,6 +51,19 @@ class Arguments:
         errors.check(code, "aclopCompile")
 
 
+def with_model(call: Callable[[], int], function: str, compile: Optional[Callable[[], None]]) -> None:
+    """Calls; where no model of the operator is there, compiles one, unless `compile` is None, and calls again."""
+    code = call()
+    if code == lib.ACL_ERROR_OP_NOT_FOUND and compile is not None:
+        missing = errors.error(code, function)
+        try:
+            compile()
+        except MissingSymbolError:  # an installation that only runs models
+            raise missing from None
+        code = call()
+    errors.check(code, function)
+
+
 class OpHandle(Resource):
     """Operator `type` of the graph engine ("Add", "MatMulV2", ...) for given inputs and outputs (aclopCreateHandle).
 
@@ -78,15 +91,7 @@ class OpHandle(Resource):
         out = ffi.new("aclopHandle **")
         found = (arguments.name, len(arguments.inputs), arguments.input_array, len(arguments.outputs),
                  arguments.output_array, arguments.attr, out)
-        code = lib.aclopCreateHandle(*found)
-        if code == lib.ACL_ERROR_OP_NOT_FOUND and compile:
-            missing = errors.error(code, "aclopCreateHandle")
-            try:
-                arguments.compile()
-            except MissingSymbolError:  # an installation that only runs models
-                raise missing from None
-            code = lib.aclopCreateHandle(*found)
-        errors.check(code, "aclopCreateHandle")
+        with_model(lambda: lib.aclopCreateHandle(*found), "aclopCreateHandle", arguments.compile if compile else None)
         self._set(out[0], arguments)
 
     def _set(self, handle: Any, arguments: Arguments) -> None:
@@ -106,15 +111,9 @@ class OpHandle(Resource):
         arguments = Arguments("Cast", [source], [target], None)
         wanted, given = arguments.outputs[0], arguments.inputs[0]
         out = ffi.new("aclopHandle **")
-        code = lib.aclopCreateHandleForCast(given.handle, wanted.handle, 0, out)
-        if code == lib.ACL_ERROR_OP_NOT_FOUND and compile:
-            missing = errors.error(code, "aclopCreateHandleForCast")
-            try:
-                Arguments("Cast", [given], [wanted], {"dst_type": wanted.acl_dtype}).compile()
-            except MissingSymbolError:
-                raise missing from None
-            code = lib.aclopCreateHandleForCast(given.handle, wanted.handle, 0, out)
-        errors.check(code, "aclopCreateHandleForCast")
+        compiled = Arguments("Cast", [given], [wanted], {"dst_type": wanted.acl_dtype})
+        with_model(lambda: lib.aclopCreateHandleForCast(given.handle, wanted.handle, 0, out),
+                   "aclopCreateHandleForCast", compiled.compile if compile else None)
         return cls._adopt(out[0], arguments)
 
     @classmethod
@@ -154,8 +153,7 @@ class OpHandle(Resource):
                 extra = [[DataBuffer(on_device(m, f"memory of {self.type}")) for m in group]
                          for group in (inputs, outputs)]
                 sources, targets = (ffi.new("aclDataBuffer *[]", [b.handle for b in group]) for group in extra)
-            use = enter(flight)
-            try:
+            with claim(flight):
                 code = lib.aclopExecWithHandle(handle, len(inputs), sources, len(outputs), targets, flight.handle)
                 if code:
                     self._again(code, "aclopExecWithHandle", handle, len(inputs), sources, len(outputs), targets,
@@ -164,8 +162,6 @@ class OpHandle(Resource):
                 for memory in (*inputs, *outputs):
                     if memory is not None:
                         flight.hold(memory)
-            finally:
-                use.calling = False
 
     def execute(self, inputs: Sequence[Any], outputs: Sequence[Any], stream: Optional[Stream] = None) -> None:
         """Launches, and waits for the stream."""
@@ -203,7 +199,7 @@ def _fitting(memory: Any, acl_dtype: int, shape: Optional[tuple[int, ...]], what
 # Launching from threads
 
 class _Use:
-    """Which thread launches operators on a stream."""
+    """Which thread launches operators on a stream; `calling` while it does."""
 
     __slots__ = ("thread", "calling")
 
@@ -211,23 +207,28 @@ class _Use:
         self.thread = thread
         self.calling = False
 
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: Any) -> None:
+        self.calling = False
+
 
 _uses: dict[int, _Use] = {}  # by the stream's address
 _uses_lock = threading.Lock()
 
 
-def enter(flight: Flight) -> _Use:
-    """Claims a stream for a launch of this thread; the caller resets ``calling`` after it."""
+def claim(flight: Flight) -> _Use:
+    """``with``: a stream for a launch of this thread. Raises RuntimeError while another thread's operators use it."""
     me = threading.get_ident()
-    use = _uses.get(flight.address)
-    if use is None or use.thread != me:
-        with _uses_lock:
-            use = _uses.setdefault(flight.address, _Use(me))
-            if use.thread != me:
-                if use.calling or flight.busy:
-                    raise RuntimeError("two threads launch operators on one stream, or on the default stream, which "
-                                       "CANN does not allow: give each a Stream of its own, or synchronise in between")
-                use.thread = me
-    use.calling = True
+    with _uses_lock:
+        use = _uses.get(flight.address)
+        if use is None:
+            use = _uses[flight.address] = _Use(me)
+        elif use.thread != me:
+            if use.calling or flight.busy:
+                raise RuntimeError("two threads launch operators on one stream, or on the default stream, which CANN "
+                                   "does not allow: give each a Stream of its own, or synchronise in between")
+            use.thread = me
+        use.calling = True
     return use
-

@@ -13,7 +13,7 @@ from .capi import MissingSymbolError, ffi, lib
 from .compile_options import compile_options
 from .context import flight_on
 from .data_buffer import DataBuffer, on_device
-from .op_handle import Arguments, Attributes, enter
+from .op_handle import Arguments, Attributes, claim, with_model
 from .resource import Resource
 from .stream import Stream
 from .tensor import Tensor
@@ -53,8 +53,7 @@ def op(type: str, inputs: Sequence[Any], outputs: Sequence[Any], attrs: Attribut
             ffi.new("aclDataBuffer *[]", [b.handle for b in sources]), len(targets), arguments.output_array,
             ffi.new("aclDataBuffer *[]", [b.handle for b in targets]), arguments.attr)
     before = [d.shape for d in arguments.outputs]
-    use = enter(flight)
-    try:
+    with claim(flight):
         code = lib.aclopExecuteV2(*call, flight.handle)
         if code == lib.ACL_ERROR_OP_NOT_FOUND and compile:
             missing = errors.error(code, "aclopExecuteV2")
@@ -68,8 +67,6 @@ def op(type: str, inputs: Sequence[Any], outputs: Sequence[Any], attrs: Attribut
         for item in (*sources, *targets, *inputs, *outputs, arguments):
             if item is not None:
                 flight.hold(item)
-    finally:
-        use.calling = False
     return tuple(_exact(m, old, d) for m, old, d in zip(outputs, before, arguments.outputs))
 
 
@@ -130,21 +127,10 @@ def cast(source: Tensor, target: Tensor, *, stream: Optional[Stream] = None, com
     data, room = DataBuffer(source), DataBuffer(target)
     flight = flight_on(stream)
     call = (described.inputs[0].handle, data.handle, described.outputs[0].handle, room.handle, 0, flight.handle)
-    use = enter(flight)
-    try:
-        code = lib.aclopCast(*call)
-        if code == lib.ACL_ERROR_OP_NOT_FOUND and compile:
-            missing = errors.error(code, "aclopCast")
-            try:
-                described.compile()
-            except MissingSymbolError:
-                raise missing from None
-            code = lib.aclopCast(*call)
-        errors.check(code, "aclopCast")
+    with claim(flight):
+        with_model(lambda: lib.aclopCast(*call), "aclopCast", described.compile if compile else None)
         for item in (source, target, data, room, described):
             flight.hold(item)
-    finally:
-        use.calling = False
 
 
 # Models from files
