@@ -104,11 +104,16 @@ def plan(name: str) -> Plan:
 
 
 def _similar(name: str) -> str:
-    import difflib
-
     from .capi import operators as all_operators
 
-    found = difflib.get_close_matches(name, all_operators(), 3)
+    known = all_operators()
+    return _close(name, known) or _close(f"aclnn{name[:1].upper()}{name[1:]}", known)
+
+
+def _close(name: str, known: Sequence[str]) -> str:
+    import difflib
+
+    found = difflib.get_close_matches(name, known, 3)
     return f" (did you mean {' or '.join(found)}?)" if found else ""
 
 
@@ -131,7 +136,8 @@ def bind(plan: Plan, args: Sequence[Any], named: Mapping[str, Any]) -> list[Any]
             if "ptional" not in name:
                 missing.append(name)
     if rest:
-        raise TypeError(f"{plan.prototype.name} has no argument {', '.join(rest)}\n  {plan}")
+        near = _close(next(iter(rest)), names)
+        raise TypeError(f"{plan.prototype.name} has no argument {', '.join(rest)}{near}\n  {plan}")
     if missing:
         raise TypeError(f"{plan.prototype.name}: argument {', '.join(missing)} is missing\n  {plan}")
     return values
@@ -172,15 +178,28 @@ def _tensor(value: Any) -> Any:
     if hasattr(value, "data_ptr"):
         return Tensor.from_data_ptr(value)
     hint = ": upload it with pyacl.Tensor.from_numpy" if isinstance(value, (np.ndarray, np.generic)) else ""
-    raise TypeError(f"takes a Tensor, not a {type(value).__name__}{hint}")
+    raise TypeError(f"takes a Tensor, not {_a(value)}{hint}")
+
+
+def _a(value: Any) -> str:
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "aeiou" or name == "ndarray" else f"a {name}"
 
 
 def _tensors(value: Any) -> Any:
     if value is None or isinstance(value, TensorList):
         return value
     if isinstance(value, Tensor) or not hasattr(value, "__iter__"):
-        raise TypeError(f"takes a sequence of Tensors, not a {type(value).__name__}")
-    return TensorList(_tensor(t) for t in value)
+        raise TypeError(f"takes a sequence of Tensors, not {_a(value)}")
+    members = list(value)
+    for i, member in enumerate(members):
+        if member is None:
+            raise TypeError(f"member {i} is None; a list has Tensors only")
+        try:
+            members[i] = _tensor(member)
+        except TypeError as error:
+            raise TypeError(f"member {i} {error}".replace("takes", "must be", 1)) from None
+    return TensorList(members)
 
 
 def _scalar(value: Any, _: str, dtype: Any) -> Any:
@@ -189,7 +208,7 @@ def _scalar(value: Any, _: str, dtype: Any) -> Any:
     try:
         return Scalar.for_tensor(value, dtype)
     except TypeError:
-        raise TypeError(f"takes a number or a Scalar, not a {type(value).__name__}") from None
+        raise TypeError(f"takes a number or a Scalar, not {_a(value)}") from None
 
 
 def _scalars(value: Any, _: str, dtype: Any) -> Any:
@@ -201,7 +220,7 @@ def _scalars(value: Any, _: str, dtype: Any) -> Any:
 
 def _need_sequence(value: Any) -> None:
     if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
-        raise TypeError(f"takes a sequence, not a {type(value).__name__}")
+        raise TypeError(f"takes a sequence, not {_a(value)}")
 
 
 def _array(cls: Any) -> Callable[[Any, str, Any], Any]:
@@ -230,7 +249,7 @@ def _text(value: Any, *_: Any) -> Any:
     if value is None:
         return None
     if not isinstance(value, (str, bytes)):
-        raise TypeError(f"takes a str, not a {type(value).__name__}")
+        raise TypeError(f"takes a str, not {_a(value)}")
     return Text(c_string(value, "the text", empty=True))
 
 

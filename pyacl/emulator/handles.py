@@ -53,9 +53,9 @@ def get(pointer: Any, kind: type[T], what: str = "", null: Optional[int] = None,
     if not number:
         raise Failure(lib.ACL_ERROR_INVALID_PARAM if null is None else null, f"{what} is NULL")
     if number in _freed:
-        text = f"{what} {number:#x} is a {_freed[number]} that was already destroyed"
+        text = f"{what} {number:#x} was already destroyed; it was of the kind {_freed[number]}"
     elif obj is not None:
-        text = f"{what} {number:#x} is a {type(obj).__name__}, not a {kind.__name__}"
+        text = f"{what} {number:#x} is of the kind {type(obj).__name__}, not {kind.__name__}"
     else:
         text = f"{what} {number:#x} is not a handle of this process"
     raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID if wrong is None else wrong, text)
