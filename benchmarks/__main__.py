@@ -130,6 +130,9 @@ def budgets(found: dict[str, Any]) -> list[Row]:
             if isinstance(parts[key], dict):
                 value, low, _ = ratio(parts[key]["emulator"], parts[key][base])
                 rows.append((name, value, low, limit, "x"))
+        if isinstance(parts["small_model"], dict):
+            extra = emulator.beyond(parts["small_model"], "onnxruntime")
+            rows.append(("emulator: Model.execute of a small model, beyond onnxruntime", extra, extra, 10.0, "us"))
     return rows
 
 
