@@ -22,7 +22,7 @@ WORKSPACE = 4096
 
 # ---- FusedMatmul
 
-FUSED = {
+FUSED: dict[str, Any] = {
     "": lambda y, x3: y, "16cast32": lambda y, x3: y, "add": lambda y, x3: y + x3, "mul": lambda y, x3: y * x3,
     "gelu_tanh": lambda y, x3: glu.gelu(y, True), "gelu_erf": lambda y, x3: glu.gelu(y, False),
     "relu": lambda y, x3: np.maximum(y, np.float32(0)),
@@ -108,7 +108,7 @@ def add_lora_shape(y: Any, x: Any, b: Any, indices: Any, a: Any, layer: int, sca
 
 # ---- feed-forward nets
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Any] = {
     "gelu": lambda x: glu.gelu(x, True), "fastgelu": fast_gelu, "relu": lambda x: np.maximum(x, np.float32(0)),
     "silu": lambda x: x * sigmoid(x),
 }
