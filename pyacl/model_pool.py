@@ -29,6 +29,8 @@ class ModelPool:
                  queue_size: Optional[int] = None) -> None:
         if copies < 1 or not devices:
             raise ValueError("a pool needs at least one device and one copy")
+        if queue_size is not None and queue_size < 1:
+            raise ValueError(f"queue_size={queue_size}: at least one call must be able to wait")
         count = len(devices) * copies
         self._waiting: queue.Queue[Any] = queue.Queue(queue_size or 2 * count)
         self._lock = threading.Lock()
@@ -124,6 +126,8 @@ class ModelPool:
         _open.discard(self)
 
     def __enter__(self) -> ModelPool:
+        if self._closed:
+            raise RuntimeError("the ModelPool is closed")
         return self
 
     def __exit__(self, *_: Any) -> None:

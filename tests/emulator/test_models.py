@@ -361,8 +361,9 @@ def test_pool(om: Path) -> None:
         with pytest.raises(ValueError, match="the model takes"):
             pool.submit(np.zeros((4, 65), np.float32)).result()
         np.testing.assert_array_equal(pool.submit(X).result()[0], Y)  # a failure stops nobody
-    with pytest.raises(RuntimeError, match="closed"):
-        pool.submit(X)
+    for use in (pool.submit, lambda _: pool.__enter__()):
+        with pytest.raises(RuntimeError, match="closed"):
+            use(X)
 
 
 def test_pool_takes_no_more_than_it_needs(om: Path) -> None:
@@ -387,6 +388,42 @@ def test_pool_that_cannot_load(tmp_path: Path) -> None:
         ModelPool(tmp_path / "none.om", copies=2)
     with pytest.raises(ValueError, match="at least one"):
         ModelPool(tmp_path / "none.om", copies=0)
+    with pytest.raises(ValueError, match="at least one call"):
+        ModelPool(tmp_path / "none.om", queue_size=0)
+
+
+def test_pools_that_are_left_early(om: Path) -> None:
+    """An error in the body, in the source of the items or in one item ends the pool, and the threads with it."""
+    def failing() -> Iterator[np.ndarray]:
+        yield X
+        raise KeyError("source")
+
+    for items, error in ((iter([X] * 50), OSError), (failing(), KeyError), (iter([X, X[:, :3], X]), ValueError)):
+        with pytest.raises(error), ModelPool(om, copies=2, queue_size=1) as pool:
+            for _ in pool.map(items):
+                if error is OSError:
+                    raise OSError("body")
+        assert not any(thread.is_alive() for thread in pool._threads)
+
+
+def test_a_pool_closed_while_others_submit(om: Path) -> None:
+    """What was taken is computed, what was not is refused, and nobody waits for ever."""
+    taken: list[Any] = []
+
+    def submit() -> None:
+        with pytest.raises(RuntimeError, match="closed"):
+            while True:
+                taken.append(pool.submit(X))
+
+    pool = ModelPool(om, queue_size=1)
+    with ThreadPoolExecutor(3) as threads:
+        running = [threads.submit(submit) for _ in range(3)]
+        while len(taken) < 20:
+            time.sleep(0.001)
+        pool.close()
+        for one in running:
+            one.result(30)
+    assert all(np.array_equal(future.result(30)[0], Y) for future in taken)
 
 
 def test_closing_a_model_waits_for_calls_of_other_threads() -> None:
