@@ -398,12 +398,19 @@ def test_pools_that_are_left_early(om: Path) -> None:
         yield X
         raise KeyError("source")
 
-    for items, error in ((iter([X] * 50), OSError), (failing(), KeyError), (iter([X, X[:, :3], X]), ValueError)):
-        with pytest.raises(error), ModelPool(om, copies=2, queue_size=1) as pool:
+    def use(items: Iterator[np.ndarray], error: type[Exception]) -> None:
+        with ModelPool(om, copies=2, queue_size=1) as pool:
+            threads.extend(pool._threads)
             for _ in pool.map(items):
                 if error is OSError:
                     raise OSError("body")
-        assert not any(thread.is_alive() for thread in pool._threads)
+
+    threads: list[threading.Thread] = []
+    for items, error in ((iter([X] * 50), OSError), (failing(), KeyError), (iter([X, X[:, :3], X]), ValueError)):
+        with pytest.raises(error):
+            use(items, error)
+    assert len(threads) == 6
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_a_pool_closed_while_others_submit(om: Path) -> None:
@@ -411,9 +418,8 @@ def test_a_pool_closed_while_others_submit(om: Path) -> None:
     taken: list[Any] = []
 
     def submit() -> None:
-        with pytest.raises(RuntimeError, match="closed"):
-            while True:
-                taken.append(pool.submit(X))
+        while True:
+            taken.append(pool.submit(X))
 
     pool = ModelPool(om, queue_size=1)
     with ThreadPoolExecutor(3) as threads:
@@ -422,7 +428,8 @@ def test_a_pool_closed_while_others_submit(om: Path) -> None:
             time.sleep(0.001)
         pool.close()
         for one in running:
-            one.result(30)
+            with pytest.raises(RuntimeError, match="closed"):
+                one.result(30)
     assert all(np.array_equal(future.result(30)[0], Y) for future in taken)
 
 
