@@ -9,6 +9,7 @@ from .. import handles
 from ..failure import Failure
 from ..single_op.attr import Attr
 from ..single_op.call import Call, Handle
+from .arguments import invalid
 from .data_buffer import DataBuffer
 from .tensor_desc import TensorDesc
 
@@ -27,16 +28,14 @@ def _matrix(dtype: int, rows: int, columns: int, trans: int, right: bool = False
 
 def _call(trans: tuple[int, int, int], m: int, n: int, k: int, dtypes: tuple[int, int, int], type: int) -> Call:
     if m <= 0 or n <= 0 or k <= 0:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"m, n, k must be positive, not {m}, {n}, {k}")
+        raise invalid(f"m, n, k must be positive, not {m}, {n}, {k}")
     for what, value in zip("AB", trans):
         if value not in (lib.ACL_TRANS_N, lib.ACL_TRANS_T, lib.ACL_TRANS_NZ):
-            raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"trans{what} is {value}: only ACL_TRANS_N, ACL_TRANS_T and "
-                                                       "ACL_TRANS_NZ are supported")
+            raise invalid(f"trans{what} is {value}: only ACL_TRANS_N, ACL_TRANS_T and ACL_TRANS_NZ are supported")
     if trans[2] not in (lib.ACL_TRANS_N, lib.ACL_TRANS_NZ):
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"transC is {trans[2]}: only ACL_TRANS_N and ACL_TRANS_NZ are "
-                                                   "supported")
+        raise invalid(f"transC is {trans[2]}: only ACL_TRANS_N and ACL_TRANS_NZ are supported")
     if type != lib.ACL_COMPUTE_HIGH_PRECISION:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"type is {type}: only ACL_COMPUTE_HIGH_PRECISION is supported")
+        raise invalid(f"type is {type}: only ACL_COMPUTE_HIGH_PRECISION is supported")
     a, b, c = (_matrix(dtype, *size, flag) for dtype, size, flag in zip(dtypes, ((m, k), (k, n), (m, n)), trans))
     factor = TensorDesc(dtypes[2], (), lib.ACL_FORMAT_ND)
     attrs = {f"transpose_{what}": Attr("bool", flag == lib.ACL_TRANS_T) for what, flag in zip("ab", trans)}
@@ -45,10 +44,10 @@ def _call(trans: tuple[int, int, int], m: int, n: int, k: int, dtypes: tuple[int
 
 def _execute(made: Call, leading: tuple[int, ...], names: str, pointers: dict[str, Any], stream: Any) -> None:
     if any(value != -1 for value in leading):
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"{names} are {', '.join(map(str, leading))}: only -1 is supported")
+        raise invalid(f"{names} are {', '.join(map(str, leading))}: only -1 is supported")
     for name, pointer in pointers.items():
         if not pointer:
-            raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"{name} is NULL")
+            raise invalid(f"{name} is NULL")
     a, b, c, alpha, beta = (handles.address(p) for p in pointers.values())
     sizes = [desc.nbytes for desc in made.inputs[:3]]
     made.sources = [DataBuffer(a, sizes[0]), DataBuffer(b, sizes[1]), DataBuffer(c, sizes[2]),
@@ -59,7 +58,7 @@ def _execute(made: Call, leading: tuple[int, ...], names: str, pointers: dict[st
 
 def _create(made: Call, handle: Any) -> None:
     if not handle:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, "handle is NULL")
+        raise invalid("handle is NULL")
     handle[0] = ffi.cast("aclopHandle *", handles.new(Handle(made)))
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...capi import ffi, lib
+from ...capi import ffi
 from .. import handles
 from ..failure import Failure, record
+from .arguments import invalid
 
 _UINT32_MAX = 0xFFFFFFFF
 
@@ -66,6 +67,6 @@ def aclGetDataBufferSize(dataBuffer: Any) -> int:
 def aclUpdateDataBuffer(dataBuffer: Any, data: Any, size: int) -> None:
     buffer = get(dataBuffer)
     if not data and size:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"aclUpdateDataBuffer: data is NULL, but size is {size}")
+        raise invalid(f"aclUpdateDataBuffer: data is NULL, but size is {size}")
     buffer.address = handles.address(data)
     buffer.size = size

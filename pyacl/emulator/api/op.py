@@ -6,11 +6,11 @@ from typing import Any
 
 from ...capi import ffi, lib
 from .. import handles
-from ..failure import Failure
 from ..single_op import call, infer, kernels, om
 from ..single_op.attr import Attr, OpAttr
-from ..single_op.call import Handle, describe, text
+from ..single_op.call import Handle, describe
 from ..single_op.model import registry
+from .arguments import invalid, text
 from .data_buffer import get as get_buffer
 from .tensor_desc import TensorDesc
 from .tensor_desc import get as get_desc
@@ -54,9 +54,9 @@ def aclopSetAttrDataType(attr: Any, attrName: Any, attrValue: int) -> None:
 
 def _list(count: int, values: Any) -> Any:
     if count < 0:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"numValues is {count}")
+        raise invalid(f"numValues is {count}")
     if count and not values:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"values is NULL, but numValues is {count}")
+        raise invalid(f"values is NULL, but numValues is {count}")
     return (values[i] for i in range(count))
 
 
@@ -92,7 +92,7 @@ def aclopSetAttrListListInt(attr: Any, attrName: Any, numLists: int, numValues: 
 def aclopCreateHandle(opType: Any, numInputs: int, inputDesc: Any, numOutputs: int, outputDesc: Any, opAttr: Any,
                       handle: Any) -> None:
     if not handle:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, "aclopCreateHandle: handle is NULL")
+        raise invalid("aclopCreateHandle: handle is NULL")
     made = describe(opType, numInputs, inputDesc, numOutputs, outputDesc, opAttr)
     made.refuse_host_placement("aclopCreateHandle")
     handle[0] = ffi.cast("aclopHandle *", handles.new(Handle(made)))
@@ -158,7 +158,7 @@ def aclopCast(srcDesc: Any, srcBuffer: Any, dstDesc: Any, dstBuffer: Any, trunca
 def aclopCreateHandleForCast(srcDesc: Any, dstDesc: Any, truncate: int, handle: Any) -> None:
     source, target = get_desc(srcDesc, "srcDesc"), get_desc(dstDesc, "dstDesc")
     if not handle:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, "aclopCreateHandleForCast: handle is NULL")
+        raise invalid("aclopCreateHandleForCast: handle is NULL")
     made = call.Call("Cast", [source], [target], _cast_attr(target))
     made.refuse_host_placement("aclopCreateHandleForCast")
     handle[0] = ffi.cast("aclopHandle *", handles.new(Handle(made)))
@@ -173,16 +173,16 @@ def aclopSetModelDir(modelDir: Any) -> None:
 
 def aclopLoad(model: Any, modelSize: int) -> None:
     if not model:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, "aclopLoad: model is NULL")
+        raise invalid("aclopLoad: model is NULL")
     if not modelSize:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, "aclopLoad: modelSize is 0")
+        raise invalid("aclopLoad: modelSize is 0")
     data = bytes(ffi.buffer(ffi.cast("char *", model), modelSize))
     registry.add_loaded([om.read(data, "a model from memory")])
 
 
 def aclopSetMaxOpQueueNum(maxOpNum: int) -> None:
     if not maxOpNum:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, "aclopSetMaxOpQueueNum: maxOpNum is 0")
+        raise invalid("aclopSetMaxOpQueueNum: maxOpNum is 0")
     registry.limit = maxOpNum
 
 
@@ -193,9 +193,9 @@ def aclopCreateKernel(opType: Any, kernelId: Any, kernelName: Any, binData: Any,
                       deallocator: Any) -> None:
     type, number, name = text(opType, "opType"), text(kernelId, "kernelId"), text(kernelName, "kernelName")
     if not binData or binSize <= 0:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"aclopCreateKernel: binData of {binSize} bytes")
+        raise invalid(f"aclopCreateKernel: binData of {binSize} bytes")
     if enginetype not in (lib.ACL_ENGINE_SYS, lib.ACL_ENGINE_AICORE, lib.ACL_ENGINE_VECTOR):
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"aclopCreateKernel: {enginetype} is not an aclopEngineType")
+        raise invalid(f"aclopCreateKernel: {enginetype} is not an aclopEngineType")
     kernels.register_kernel(type, kernels.Kernel(number, name, bytes(ffi.buffer(ffi.cast("char *", binData), binSize))))
     if deallocator:
         deallocator(binData, binSize)
@@ -204,7 +204,7 @@ def aclopCreateKernel(opType: Any, kernelId: Any, kernelName: Any, binData: Any,
 def aclopSetKernelArgs(kernelDesc: Any, kernelId: Any, blockDim: int, args: Any, argSize: int) -> None:
     found = handles.get(kernelDesc, kernels.KernelDesc, "kernelDesc")
     if not args:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, "aclopSetKernelArgs: args is NULL")
+        raise invalid("aclopSetKernelArgs: args is NULL")
     found.kernel_id, found.blocks = text(kernelId, "kernelId"), blockDim
     found.args = bytes(ffi.buffer(ffi.cast("char *", args), argSize))
 

@@ -9,6 +9,7 @@ from ...capi import ffi, lib
 from .. import handles
 from ..failure import Failure
 from ..single_op import call, kernels
+from .arguments import invalid, text
 
 # Option: the values it takes (empty: any text), and its default.
 _MODES = ("force_fp16", "force_fp32", "cube_fp16in_fp32out", "allow_fp32_to_fp16", "must_keep_origin_dtype",
@@ -52,14 +53,14 @@ def _value(name: str) -> str:
 
 def aclSetCompileopt(opt: int, value: Any) -> None:
     if not value:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, "aclSetCompileopt: value is NULL")
+        raise invalid("aclSetCompileopt: value is NULL")
     if opt == lib.ACL_AUTO_TUNE_MODE:
         raise Failure(lib.ACL_ERROR_FEATURE_UNSUPPORTED, "ACL_AUTO_TUNE_MODE is no longer supported")
-    name, text = _option(opt), ffi.string(value).decode(errors="replace")
+    name, wanted = _option(opt), text(value, "value")
     allowed = _OPTIONS[name][0]
-    if allowed and text not in allowed:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"{name} is one of {', '.join(allowed)}, not {text!r}")
-    _set[name] = text
+    if allowed and wanted not in allowed:
+        raise invalid(f"{name} is one of {', '.join(allowed)}, not {wanted!r}")
+    _set[name] = wanted
 
 
 def aclGetCompileoptSize(opt: int) -> int:
@@ -68,26 +69,26 @@ def aclGetCompileoptSize(opt: int) -> int:
 
 def aclGetCompileopt(opt: int, value: Any, length: int) -> None:
     if not value:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, "aclGetCompileopt: value is NULL")
-    text = _value(_option(opt)).encode() + b"\0"
-    if length < len(text):
-        raise Failure(lib.ACL_ERROR_FAILURE, f"aclGetCompileopt: {length} bytes are too few for {len(text)}")
-    ffi.memmove(value, text, len(text))
+        raise invalid("aclGetCompileopt: value is NULL")
+    found = _value(_option(opt)).encode() + b"\0"
+    if length < len(found):
+        raise Failure(lib.ACL_ERROR_FAILURE, f"aclGetCompileopt: {length} bytes are too few for {len(found)}")
+    ffi.memmove(value, found, len(found))
 
 
 def aclopSetCompileFlag(flag: int) -> None:
     # Fuzzy compilation is only a matter of speed here: every model is exact.
     if flag not in (lib.ACL_OP_COMPILE_DEFAULT, lib.ACL_OP_COMPILE_FUZZ):
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"aclopSetCompileFlag: {flag} is not an aclOpCompileFlag")
+        raise invalid(f"aclopSetCompileFlag: {flag} is not an aclOpCompileFlag")
 
 
 def _check_compile(engine: int, flag: int, path: Any) -> None:
     if flag != lib.ACL_COMPILE_SYS:
         raise Failure(lib.ACL_ERROR_API_NOT_SUPPORT, f"compileFlag {flag}: only ACL_COMPILE_SYS is supported")
     if engine != lib.ACL_ENGINE_SYS:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"engineType {engine}: only ACL_ENGINE_SYS is supported")
+        raise invalid(f"engineType {engine}: only ACL_ENGINE_SYS is supported")
     if path:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, "opPath is reserved: give NULL")
+        raise invalid("opPath is reserved: give NULL")
 
 
 def aclopCompile(opType: Any, numInputs: int, inputDesc: Any, numOutputs: int, outputDesc: Any, attr: Any,
@@ -125,11 +126,11 @@ def _compile_and_execute(opType: Any, numInputs: int, inputDesc: Any, inputs: An
 
 
 def aclopRegisterCompileFunc(opType: Any, func: Any) -> None:
-    kernels.register_selector(call.text(opType, "opType"), func)
+    kernels.register_selector(text(opType, "opType"), func)
 
 
 def aclopUnregisterCompileFunc(opType: Any) -> None:
-    kernels.unregister_selector(call.text(opType, "opType"))
+    kernels.unregister_selector(text(opType, "opType"))
 
 
 class GraphDumpOption:

@@ -8,6 +8,7 @@ from typing import Any, Optional
 from ...capi import ffi, lib
 from .. import handles
 from ..failure import Failure, record
+from .arguments import invalid
 
 UNKNOWN_DIM = -1
 UNKNOWN_RANK = -2
@@ -110,25 +111,25 @@ def _peek(pointer: Any) -> Optional[TensorDesc]:
 
 def _dims(count: int, dims: Any, what: str) -> tuple[int, ...]:
     if count < 0 or count > lib.ACL_MAX_DIM_CNT:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"{what}: numDims {count} is not in 0..{lib.ACL_MAX_DIM_CNT}")
+        raise invalid(f"{what}: numDims {count} is not in 0..{lib.ACL_MAX_DIM_CNT}")
     if count and not dims:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"{what}: dims is NULL, but numDims is {count}")
+        raise invalid(f"{what}: dims is NULL, but numDims is {count}")
     shape = tuple(dims[i] for i in range(count))
     if any(dim < UNKNOWN_RANK for dim in shape) or (UNKNOWN_RANK in shape and count != 1):
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"{what}: shape {shape} has a dimension that is neither a size, -1 "
-                                                   "(unknown) nor -2 alone (unknown rank)")
+        raise invalid(f"{what}: shape {shape} has a dimension that is neither a size, -1 (unknown) "
+                      "nor -2 alone (unknown rank)")
     return shape
 
 
 def _ranges(count: int, ranges: Any, what: str) -> tuple[tuple[int, int], ...]:
     if count and not ranges:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"{what}: the ranges are NULL, but their count is {count}")
+        raise invalid(f"{what}: the ranges are NULL, but their count is {count}")
     return tuple((ranges[i][0], ranges[i][1]) for i in range(count))
 
 
 def aclCreateTensorDesc(dataType: int, numDims: int, dims: Any, format: int) -> Any:
     if dataType not in _BITS_OF:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"aclCreateTensorDesc: {dataType} is not an aclDataType")
+        raise invalid(f"aclCreateTensorDesc: {dataType} is not an aclDataType")
     shape = _dims(numDims, dims, "aclCreateTensorDesc")
     return ffi.cast("aclTensorDesc *", handles.new(TensorDesc(dataType, shape, format)))
 
@@ -164,7 +165,7 @@ def aclGetTensorDescElementCount(desc: Any) -> int:
 
 def _size(found: int, what: str) -> int:
     if found >> 64:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"the description has {found} {what}: 64 bits do not hold that")
+        raise invalid(f"the description has {found} {what}: 64 bits do not hold that")
     return found
 
 
@@ -175,9 +176,9 @@ def aclGetTensorDescNumDims(desc: Any) -> int:
 
 def _dim(desc: TensorDesc, index: int, function: str) -> int:
     if desc.shape == (UNKNOWN_RANK,):
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"{function}: the rank is unknown")
+        raise invalid(f"{function}: the rank is unknown")
     if index >= len(desc.shape):
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"{function}: index {index}, but the shape is {desc.shape}")
+        raise invalid(f"{function}: index {index}, but the shape is {desc.shape}")
     return desc.shape[index]
 
 
@@ -192,19 +193,18 @@ def aclGetTensorDescDim(desc: Any, index: int) -> int:
 def aclGetTensorDescDimV2(desc: Any, index: int, dimSize: Any) -> None:
     found = get(desc)
     if not dimSize:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, "aclGetTensorDescDimV2: dimSize is NULL")
+        raise invalid("aclGetTensorDescDimV2: dimSize is NULL")
     dimSize[0] = _dim(found, index, "aclGetTensorDescDimV2")
 
 
 def aclGetTensorDescDimRange(desc: Any, index: int, dimRangeNum: int, dimRange: Any) -> None:
     found = get(desc)
     if dimRangeNum < 2 or not dimRange:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM,
-                      f"aclGetTensorDescDimRange: room for {dimRangeNum} values, but a range has 2")
+        raise invalid(f"aclGetTensorDescDimRange: room for {dimRangeNum} values, but a range has 2")
     _dim(found, index, "aclGetTensorDescDimRange")
     if index >= len(found.shape_range):
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"aclGetTensorDescDimRange: index {index}, but the description has "
-                                                   f"ranges of {len(found.shape_range)} dimensions")
+        raise invalid(f"aclGetTensorDescDimRange: index {index}, but the description has ranges of "
+                      f"{len(found.shape_range)} dimensions")
     dimRange[0], dimRange[1] = found.shape_range[index]
 
 
@@ -225,8 +225,7 @@ def aclGetTensorDescAddress(desc: Any) -> Any:
 def aclGetTensorDescByIndex(desc: Any, index: int) -> Any:
     members = get(desc).members or [handles.address(desc)]
     if index >= len(members):
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM,
-                      f"aclGetTensorDescByIndex: index {index}, but there are {len(members)}")
+        raise invalid(f"aclGetTensorDescByIndex: index {index}, but there are {len(members)}")
     return ffi.cast("aclTensorDesc *", members[index])
 
 
@@ -237,7 +236,7 @@ def aclSetTensorDescName(desc: Any, name: Any) -> None:
 def aclSetTensorDynamicInput(desc: Any, dynamicInputName: Any) -> None:
     found = get(desc)
     if not dynamicInputName:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, "aclSetTensorDynamicInput: dynamicInputName is NULL")
+        raise invalid("aclSetTensorDynamicInput: dynamicInputName is NULL")
     found.dynamic_input = ffi.string(dynamicInputName).decode(errors="replace")
 
 
@@ -273,14 +272,14 @@ def aclSetTensorValueRange(desc: Any, valueCount: int, valueRange: Any) -> None:
 def aclSetTensorConst(desc: Any, dataBuffer: Any, length: int) -> None:
     found = get(desc)
     if not dataBuffer or not length:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, "aclSetTensorConst: a constant needs data and a length")
+        raise invalid("aclSetTensorConst: a constant needs data and a length")
     found.const = bytes(ffi.buffer(ffi.cast("char *", dataBuffer), length))
 
 
 def aclSetTensorPlaceMent(desc: Any, memType: int) -> None:
     found = get(desc)
     if memType not in (lib.ACL_MEMTYPE_DEVICE, lib.ACL_MEMTYPE_HOST, lib.ACL_MEMTYPE_HOST_COMPILE_INDEPENDENT):
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"aclSetTensorPlaceMent: {memType} is not an aclMemType")
+        raise invalid(f"aclSetTensorPlaceMent: {memType} is not an aclMemType")
     found.placement = memType
 
 

@@ -14,6 +14,7 @@ import platform
 import re
 import struct
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Iterator, Optional
 
@@ -133,7 +134,8 @@ def read_file(path: str) -> KernelObject:
     return read(Path(path).read_bytes(), text, Path(path).name)
 
 
-def base_names(name: str) -> list[str]:
+@cache
+def base_names(name: str) -> tuple[str, ...]:
     """The names under which a kernel may be known, most exact first: ``Add_0f3c..._12`` is also ``Add_0f3c...`` (its
     key left out) and ``Add`` (the hash, too)."""
     names = [name]
@@ -141,7 +143,7 @@ def base_names(name: str) -> list[str]:
         shorter = re.sub(ending, "", names[-1])
         if shorter and shorter != names[-1]:
             names.append(shorter)
-    return names
+    return tuple(names)
 
 
 # Reading AI Core objects ------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...capi import ffi, lib
 from .. import handles
+from ..api.arguments import invalid, text
 from ..api.data_buffer import DataBuffer
 from ..api.tensor_desc import TensorDesc
 from ..failure import Failure
@@ -21,18 +22,11 @@ from .model import OpModel, registry, signature
 _HOST = (lib.ACL_MEMTYPE_HOST, lib.ACL_MEMTYPE_HOST_COMPILE_INDEPENDENT)
 
 
-def text(pointer: Any, what: str) -> str:
-    """A C string that must be there."""
-    if not pointer:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"{what} is NULL")
-    return ffi.string(pointer).decode(errors="replace")  # type: ignore[no-any-return]
-
-
 def _array(count: int, array: Any, kind: Any, what: str) -> list[Any]:
     if count < 0:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"the number of {what}s is {count}")
+        raise invalid(f"the number of {what}s is {count}")
     if count and not array:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"the array of {what}s is NULL")
+        raise invalid(f"the array of {what}s is NULL")
     return [handles.get(array[i], kind, f"{what} {i}") for i in range(count)]
 
 
@@ -41,7 +35,7 @@ def buffers(count: int, array: Any, what: str) -> list[DataBuffer]:
     found = _array(count, array, DataBuffer, what)
     for i, buffer in enumerate(found):
         if buffer.size and not buffer.address:
-            raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"{what} {i}: data is NULL, but size is {buffer.size}")
+            raise invalid(f"{what} {i}: data is NULL, but size is {buffer.size}")
     return found
 
 
@@ -108,7 +102,7 @@ class Call:
             return b""
         region = memory.find(buffer.address)
         if region is not None and region.kind == "device":
-            raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"input {i} is placed on the host, but lies in device memory")
+            raise invalid(f"input {i} is placed on the host, but lies in device memory")
         return bytes(ffi.buffer(ffi.cast("char *", buffer.address), buffer.size))
 
     def compile(self) -> None:
@@ -116,8 +110,7 @@ class Call:
         for what, descs in (("input", self.inputs), ("output", self.outputs)):
             for i, desc in enumerate(descs):
                 if -1 in desc.shape and len(desc.shape_range) != len(desc.shape):
-                    raise Failure(lib.ACL_ERROR_INVALID_PARAM,
-                                  f"{what} {i} has the shape {list(desc.shape)} and ranges of {len(desc.shape_range)} "
+                    raise invalid(f"{what} {i} has the shape {list(desc.shape)} and ranges of {len(desc.shape_range)} "
                                   "dimensions: call aclSetTensorShapeRange")
         made = self.model("the model compiled in this process", constants=True)
         bind.check(made)
@@ -138,8 +131,8 @@ class Call:
         for what, descs in (("input", self.inputs), ("output", self.outputs)):
             for i, desc in enumerate(descs):
                 if desc.dynamic:
-                    raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"{what} {i} has the shape {list(desc.shape)}: shapes "
-                                                               "must be known when an operator is executed")
+                    raise invalid(f"{what} {i} has the shape {list(desc.shape)}: shapes must be known "
+                                  "when an operator is executed")
         stream = claim(pointer)
         found = self.match()
         bound = bind.Bound(found, self.model(found.source, constants=False))

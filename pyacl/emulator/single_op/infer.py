@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ...capi import lib
+from ..api.arguments import invalid
 from ..api.tensor_desc import TensorDesc
-from ..failure import Failure
 from ..machine import memory
 from ..ops import ge
 from ..ops.types import to_code
@@ -24,10 +24,9 @@ def infer(call: Call) -> None:
             continue
         region = memory.find(buffer.address) if buffer.address else None
         if not buffer.size:
-            raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"aclopInferShape: input {i} has no data")
+            raise invalid(f"aclopInferShape: input {i} has no data")
         if region is not None and region.kind == "device":
-            raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"aclopInferShape: input {i} is device memory; its data must be "
-                                                       "in host memory")
+            raise invalid(f"aclopInferShape: input {i} is device memory; its data must be in host memory")
     inputs = [signature(desc, None if desc.unused else call.host_bytes(i)) for i, desc in enumerate(call.inputs)]
     outputs = [signature(TensorDesc(lib.ACL_DT_UNDEFINED, (), lib.ACL_FORMAT_UNDEFINED)) for _ in call.outputs]
     model = OpModel(call.type, inputs, outputs, call.attrs, "aclopInferShape")
@@ -54,5 +53,5 @@ def _check_names(operator: Any, call: Call) -> None:
             if desc.name in allowed or (stem in numbered and stem != desc.name) or desc.unused:
                 continue
             want = ", ".join([*allowed, *(f"{n}0" for n in numbered)])
-            raise Failure(lib.ACL_ERROR_INVALID_PARAM, f"aclopInferShape: {what} {i} of {call.type} has the name "
-                                                       f"{desc.name!r}: call aclSetTensorDescName with {want}")
+            raise invalid(f"aclopInferShape: {what} {i} of {call.type} has the name "
+                          f"{desc.name!r}: call aclSetTensorDescName with {want}")

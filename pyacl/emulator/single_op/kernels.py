@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from ...capi import ffi, lib
 from .. import handles
+from ..api.arguments import invalid
 from ..failure import Failure
 
 
@@ -35,7 +36,7 @@ _kernels: dict[tuple[str, str], Kernel] = {}
 
 def register_selector(type: str, function: Any) -> None:
     if not function:
-        raise Failure(lib.ACL_ERROR_INVALID_PARAM, "aclopRegisterCompileFunc: func is NULL")
+        raise invalid("aclopRegisterCompileFunc: func is NULL")
     if type in _selectors:
         raise Failure(lib.ACL_ERROR_BIN_SELECTOR_ALREADY_REGISTERED, f"operator {type} has a selector already: call "
                                                                      "aclopUnregisterCompileFunc first")
