@@ -53,6 +53,25 @@ def test_shapes_that_must_agree(name: str, npu: None) -> None:
         assert refused(operator, bad).code == lib.ACLNN_ERR_PARAM_INVALID
 
 
+MASKED = [n for n in NAMES if any(p.name == "outputMask" for p in ops.find(n).signature.parameters)]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_null_outputs_that_the_mask_asks_for(name: str, npu: None) -> None:
+    tried = 0
+    for seed in range(6):
+        operator, _, _, values, _ = prepare(name, seed)
+        names = [p.name for p in operator.signature.parameters]
+        outputs = [i for i, p in enumerate(operator.signature.parameters) if p.role == "o"]
+        for asked, i in zip(values[names.index("outputMask")] or (), outputs):
+            if asked and values[i] is not None:
+                problem = refused(operator, [*values[:i], None, *values[i + 1:]])
+                assert problem.code == lib.ACLNN_ERR_PARAM_NULLPTR
+                assert names[i] in problem.text
+                tried += 1
+    assert tried
+
+
 LISTS = [n for n in NAMES if any(p.kind == "tensors" for p in ops.find(n).signature.parameters)]  # type: ignore[union-attr]
 
 

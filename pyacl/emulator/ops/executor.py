@@ -103,6 +103,10 @@ class Plan:
                 if "i" in parameter.role and operator.reformat is not None:
                     where = self._reformat(value)
                 self.outputs.append(where)
+        written = [p.name for p in operator.signature.outputs if p.role == "o"]
+        for asked, output in zip(values.get("outputMask") or (), written):
+            if asked and values[output] is None:
+                raise Failure(_NULL, f"{output} is NULL, but outputMask asks for it")
         agree(operator.name, values)
         if operator.check is not None:
             operator.check(*inputs)

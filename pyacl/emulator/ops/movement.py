@@ -159,14 +159,15 @@ def interleaved(dim_at: Optional[int]) -> tuple[Callable[..., Any], Callable[...
 
     def shape(x: Any, repeats: Any, *rest: Any) -> Shape:
         size = rest[-1]
-        if not rules.is_tensor(repeats):
-            _, a = parts(x, rest)
-            want = repeats * (x.size if dim_at is None else x.shape[a])
-            if repeats < 0 or want != size:
-                reject(f"outputSize is {size}, but repeats {repeats} gives {want}")
-        if dim_at is None:
+        a = parts(x, rest)[1]
+        length = x.size if dim_at is None or not x.ndim else x.shape[a]
+        if rules.is_tensor(repeats):
+            if repeats.ndim > 1 or repeats.size not in (1, length):
+                reject(f"repeats of shape {list(repeats.shape)}: give one number, or one for each of {length}")
+        elif repeats < 0 or repeats * length != size:
+            reject(f"outputSize is {size}, but repeats {repeats} gives {repeats * length}")
+        if dim_at is None or not x.ndim:
             return (size,)
-        a = axis(rest[0], x.ndim)
         return (*x.shape[:a], size, *x.shape[a + 1:])
 
     return compute, shape
@@ -174,6 +175,12 @@ def interleaved(dim_at: Optional[int]) -> tuple[Callable[..., Any], Callable[...
 
 def repeat_positions(repeats: Any, size: int) -> Any:
     return np.repeat(np.arange(repeats.size), repeats)
+
+
+def positions_shape(repeats: Any, size: int) -> Shape:
+    if repeats.ndim != 1:
+        reject(f"repeats has {repeats.ndim} dimensions, not 1")
+    return (size,)
 
 
 # ---- slicing
@@ -462,7 +469,7 @@ for _names, _dim in (("RepeatInterleave RepeatInterleaveInt", None),
     _compute, _shape = interleaved(_dim)
     define(_names, _compute, shape=_shape, result=rules.first, raw=True, rehearsed=False,
            oracle="torch.repeat_interleave")
-define("RepeatInterleaveTensor", repeat_positions, shape=lambda repeats, size: (size,), result=rules.int64,
+define("RepeatInterleaveTensor", repeat_positions, shape=positions_shape, result=rules.int64,
        rehearsed=False, oracle="torch.repeat_interleave")
 
 define("Slice", one_slice, shape=shape_of(one_slice), result=rules.first, raw=True, exact=True, check=check_steps,

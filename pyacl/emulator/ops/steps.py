@@ -115,6 +115,13 @@ def repeat_grad(grad: Any, repeats: Any, axis: int) -> Any:
     return np.moveaxis(out, 0, a)
 
 
+def repeat_grad_shape(grad: Any, repeats: Any, axis: int) -> Any:
+    a = rules.axis(axis, grad.ndim)
+    if not grad.ndim or repeats.ndim > 1:
+        rules.reject(f"yGrad has {grad.ndim} dimensions and repeats {repeats.ndim}, not 1 or more and 1 at most")
+    return (*grad.shape[:a], None if repeats.size == 1 else repeats.size, *grad.shape[a + 1:])
+
+
 def exponential(x: Any, count: int, rate: float, seed: int, offset: int) -> Any:
     found = x.copy()
     found.reshape(-1)[:count] = drawn(seed, offset).exponential(1 / rate, min(count, x.size))
@@ -206,7 +213,7 @@ define("AmpUpdateScale", update_scale, check=check_scale, result=lambda scale, *
 define("AdvanceStep", advance, roles={"inputTokens": "io"}, raw=True, oracle="query by query")
 define("ScatterList", scatter_list, raw=True, optional="maskOptional", oracle="slices assigned one by one")
 define("TransformBiasRescaleQkv", rescaled, shape=rescaled_shape, oracle="torch, head by head")
-define("RepeatInterleaveGrad", repeat_grad, result=rules.first, rehearsed=False,
+define("RepeatInterleaveGrad", repeat_grad, shape=repeat_grad_shape, result=rules.first, rehearsed=False,
        oracle="torch.repeat_interleave, backward")
 define("SimThreadExponential", exponential, shape=rules.same, oracle="statistics",
        deviations="the numbers differ from the device's; their distribution does not")
