@@ -45,7 +45,7 @@ def ran(call: Call) -> str:
     try:
         call.run()
     except Rejected as failure:
-        return failure.text
+        return str(failure.text)
     return ""
 
 

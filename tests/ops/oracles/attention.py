@@ -141,21 +141,23 @@ def draw_training(d: Draw) -> list[Any]:
 
 
 def training(name: str, inputs: Any) -> tuple[Any, Any, Any, dict[str, Any], list[Any]]:
-    given = dict(zip([p.name for p in signature(name).inputs], inputs))  # type: ignore[union-attr]
+    given: dict[str, Any] = dict(zip([p.name for p in signature(name).inputs], inputs))  # type: ignore[union-attr]
     layout, n = given["inputLayout"], given["headNum"]
-    k = given.get("key", given.get("keyIn"))
+    k: Any = given.get("key", given.get("keyIn"))
     groups = n * k.shape[-1] // given["query"].shape[-1] if layout in ("BSH", "SBH") else 0
     leaves = [x.clone().requires_grad_() for x in (given["query"], k, given["value"])]
-    shift = given.get("realShiftOptional", given.get("pseShiftOptional"))
+    shift: Any = given.get("realShiftOptional", given.get("pseShiftOptional"))
     leaves.append(None if shift is None else shift.clone().requires_grad_())
     q, k, v = bnsd(leaves[0], layout, n), bnsd(leaves[1], layout, groups), bnsd(leaves[2], layout, groups)
     if "queryRope" in given:
-        ropes = [x.clone().requires_grad_() for x in (given["queryRope"], given.get("keyRope", given.get("keyInRope")))]
+        rope = given["keyRope" if "keyRope" in given else "keyInRope"]
+        ropes = [x.clone().requires_grad_() for x in (given["queryRope"], rope)]
         q, k = (torch.cat((x, bnsd(y, layout, n)), -1) for x, y in zip((q, k), ropes))
         leaves = [leaves[0], ropes[0], leaves[1], ropes[1], *leaves[2:]]
     mode, mask = given["sparseMode"], given["attenMaskOptional"]
     outs, tops, sums = [], [], []
-    q_ends, k_ends = given.get("actualSeqQLenOptional"), given.get("actualSeqKvLenOptional")
+    q_ends: Any = given.get("actualSeqQLenOptional")
+    k_ends: Any = given.get("actualSeqKvLenOptional")
     count = len(q_ends) if q_ends else q.shape[0]
     for i in range(count):
         if q_ends:

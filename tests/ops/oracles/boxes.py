@@ -24,7 +24,7 @@ def iou(boxes: Any, truth: Any, mode: str, eps: float, aligned: bool) -> Any:
         w = max(min(a[2], b[2]) - max(a[0], b[0]), 0)
         h = max(min(a[3], b[3]) - max(a[1], b[1]), 0)
         own, other = (a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1])
-        return w * h / (other if mode == "iof" else own + other - w * h)
+        return float(w * h / (other if mode == "iof" else own + other - w * h))
 
     rows, columns = boxes.tolist(), truth.tolist()
     found = [[one(a, b)] for a, b in zip(rows, columns)] if aligned else [[one(a, b) for b in columns] for a in rows]

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..oracle import COMMON, DTYPES, Draw, Oracle, elementwise, torch
+from pyacl.emulator.ops.types import DTYPES
+
+from ..oracle import COMMON, Draw, Oracle, elementwise, torch
 
 F = "f32 f32 f16 bf16 f64"
 INTEGERS = "s32 s64 s16 s8 u8"

@@ -6,7 +6,9 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..oracle import COMMON, DTYPES, Draw, Oracle, elementwise, torch
+from pyacl.emulator.ops.types import DTYPES
+
+from ..oracle import COMMON, Draw, Oracle, elementwise, torch
 
 
 def exact(call: Callable[..., Any], draw: Callable[[Draw], list[Any]], room: Any = None) -> Oracle:

@@ -202,7 +202,8 @@ def sampling(x: Any, p: Any, k: Any) -> Any:
         if k is not None:
             order = order[:int(k[i])]
         if p is not None:
-            probs, total, kept = torch.softmax(row[order], -1), 0.0, []
+            probs, total = torch.softmax(row[order], -1), 0.0
+            kept: list[int] = []
             for j, q in zip(order, probs.tolist()):
                 if kept and total >= p[i].item():
                     break

@@ -56,7 +56,7 @@ def init_v3(x: Any, experts: Any, scale: Any, offset: Any, active: int, capacity
             places[i] = at
         else:
             places[at] = i
-    numbers = counts[span[0]:span[1]]
+    numbers: list[Any] = counts[span[0]:span[1]]
     if kind == 2:
         used = [[e, c] for e, c in enumerate(counts) if c]
         numbers = used + [[0, 0]] * (number - len(used))
@@ -203,7 +203,8 @@ def map_permute(tokens: Any, routing: Any, probs: Any, count: int, padded: bool)
 
 def draw_map_back(d: Draw) -> list[Any]:
     tokens, routing, probs, count, padded = draw_map(d)
-    _, _, places = map_permute(*(torch.from_numpy(t.astype(np.float32)) for t in (tokens, routing)), None, count, padded)
+    made = [torch.from_numpy(t.astype(np.float32)) for t in (tokens, routing)]
+    _, _, places = map_permute(made[0], made[1], None, count, padded)
     places = places.numpy().astype(np.int32)
     rows = d.array((places.size, tokens.shape[1]), tokens.dtype)
     if "Unpermute" in d.name:

@@ -6,7 +6,9 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..oracle import COMMON, DTYPES, Draw, Oracle, torch
+from pyacl.emulator.ops.types import DTYPES
+
+from ..oracle import COMMON, Draw, Oracle, torch
 
 F = torch.nn.functional
 

@@ -110,7 +110,7 @@ def dynamic(g: dict[str, Any]) -> Any:
 
 
 def settings_of(g: dict[str, Any]) -> tuple[str, str, int, float]:
-    return (NAMES[g.get("dstType", g.get("dstDtype"))], g.get("roundModeOptional", g.get("roundMode")) or "rint",
+    return (NAMES[g["dstType" if "dstType" in g else "dstDtype"]], g.get("roundModeOptional", g.get("roundMode")) or "rint",
             g.get("scaleAlg", 0), g.get("dstTypeMax", 0))
 
 

@@ -226,8 +226,9 @@ def volume(x: Any, kernel: Any, stride: Any, mode: str, pads: Any, dilation: Any
     """Padded by hand, without ceil where the sizes are known, so that PyTorch sees plain windows."""
     x = x if layout == "NCDHW" else x.movedim(-1, 1)
     spatial = slice(2, 5) if layout == "NCDHW" else slice(1, 4)
+    wide: list[Any] = [kernel, stride, dilation or (1,)]
     kernel, stride, dilation = (list(v[spatial]) if len(v) == 5 else list(v) * (3 // len(v))
-                                for v in (kernel, stride, dilation or (1,)))
+                                for v in wide)
     around = [0] * 6
     if mode == "SAME":
         for a, n in enumerate(x.shape[2:]):

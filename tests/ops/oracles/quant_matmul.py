@@ -158,7 +158,7 @@ def draw_reduced(d: Draw) -> list[Any]:
 
 
 def reduced(g: dict[str, Any]) -> Any:
-    total = 0
+    total: Any = 0
     for x, y, scale in zip(g["x1"], g["x2"], g["x1Scale"]):
         total = total + (x.int() @ y.int()).double() * scale[:, None] * g["x2Scale"]
     return total.bfloat16()

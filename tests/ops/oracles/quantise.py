@@ -371,7 +371,7 @@ def grouped(g: dict[str, Any]) -> Any:
     return (*found, None, None) if "actType" in g else tuple(found)
 
 
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 ORACLES = {
     "AscendQuant": Oracle(ascend, draw_ascend, exact=True), "AscendQuantV3": Oracle(ascend, draw_ascend, exact=True),
     "AscendAntiQuant": Oracle(anti, draw_anti), "Quantize": Oracle(quantize, draw_quantize),

@@ -71,7 +71,7 @@ def cell(inputs: Any, hidden: Any, cx: Any, b_in: Any, b_hidden: Any) -> Any:
 def draw_cell_back(d: Draw) -> list[Any]:
     values = draw_cell(d)
     values[:3] = [v.astype(np.float32) for v in values[:3]]
-    _, cy, storage = cell(*to_torch(values[:3]), None, None)
+    _, cy, storage = cell(*[*to_torch(values[:3]), None, None])
     shape = values[2].shape
     grads = [d.array(shape, np.float32) if d.flag() else None for _ in range(2)]
     return [*grads, values[2], cy.detach().numpy(), storage.numpy(), d.flag()]
@@ -107,7 +107,7 @@ def draw_both(d: Draw) -> list[Any]:
     packed = sizes is not None and d.flag()
     if sizes is not None:
         sizes[0] = batch
-    if packed:
+    if sizes is not None and packed:
         values[0] = np.concatenate([x[t, :n] for t, n in enumerate(sizes)])
     return [*values, sizes, 1, bias, False, both, packed]
 

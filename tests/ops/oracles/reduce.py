@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..oracle import DTYPES, Draw, Oracle, torch
+from pyacl.emulator.ops.types import DTYPES
+
+from ..oracle import Draw, Oracle, torch
 
 FLOATS = "f32 f32 f16 bf16"
 NUMBERS = "f32 f32 f16 bf16 f64 s32 s64 s16 s8 u8"

@@ -135,11 +135,11 @@ def selected_inputs(d: Draw) -> list[Any]:
     q = d.array((sum(queries), heads * group, depth), dtype, -1, 1)
     k, v = d.array((sum(keys), heads, depth), dtype, -1, 1), d.array((sum(keys), heads, deep), dtype, -1, 1)
     ends = [tuple(int(e) for e in np.cumsum(n)) for n in (queries, keys)]
-    rest = [0.5, heads * group, "TND", 2 if causal else d.choice([0, 2]), size, count]
+    rest: list[Any] = [0.5, heads * group, "TND", 2 if causal else d.choice([0, 2]), size, count]
     if not back:
         return [q, k, v, chosen, mask, *ends, *rest]
-    top, total, out = (t.numpy() for t in selected(*(torch.from_numpy(t.astype(np.float32)) for t in (q, k, v)),
-                                                   torch.from_numpy(chosen), mask, *ends, *rest))
+    given = [*(torch.from_numpy(t.astype(np.float32)) for t in (q, k, v)), torch.from_numpy(chosen), mask, *ends, *rest]
+    top, total, out = (t.numpy() for t in selected(*given))
     return [q, k, v, out.astype(dtype), d.array(out.shape, dtype), top, total, chosen, *ends, mask, 0.5, size, count,
             heads * group, "TND", rest[3]]
 
@@ -162,7 +162,7 @@ def selected(q: Any, k: Any, v: Any, chosen: Any, mask: Any, q_ends: Any, k_ends
 def selected_back(q: Any, k: Any, v: Any, out: Any, dy: Any, top: Any, total: Any, chosen: Any, q_ends: Any, k_ends: Any,
                   mask: Any, scale: float, size: int, count: int, heads: int, layout: str, mode: int) -> Any:
     leaves = [t.clone().requires_grad_() for t in (q, k, v)]
-    found = selected(*leaves, chosen, mask, q_ends, k_ends, scale, heads, layout, mode, size, count)[2]
+    found = selected(*[*leaves, chosen, mask, q_ends, k_ends, scale, heads, layout, mode, size, count])[2]
     found.backward(dy)
     return tuple(t.grad for t in leaves)
 

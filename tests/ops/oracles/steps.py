@@ -97,7 +97,8 @@ def sample(logits: Any, k: Any, p: Any, q: Any, epsilon: float, keep: bool, gues
         if 1 <= k[i] <= len(row):
             order = order[:int(k[i])]
         weights = [math.exp(row[j]) for j in order]
-        inside, total = [], 0.0
+        inside: list[int] = []
+        total = 0.0
         for j, w in zip(order, weights):
             if p[i] >= 1 or total <= p[i] or not inside:
                 inside.append(j)

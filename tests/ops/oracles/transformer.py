@@ -189,7 +189,7 @@ def unit_inputs(*numbers: Any) -> Callable[[Draw], list[Any]]:
 def unit_grad_inputs(*numbers: Any) -> Callable[[Draw], list[Any]]:
     def draw(d: Draw) -> list[Any]:
         x, half, dim, dtype = split(d)
-        values = [d.integer(0, 1) if n == "approximate" else d.flag() for n in numbers]
+        values: list[Any] = [d.integer(0, 1) if n == "approximate" else d.flag() for n in numbers]
         dy = d.array(half, dtype)
         if not numbers:
             return [dy, x, dim]
