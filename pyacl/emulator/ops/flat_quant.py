@@ -26,7 +26,8 @@ def used_rows(given: dict[str, Any], rows: int) -> int:
     groups = given.get("groupListOptional")
     if groups is None:
         return rows
-    return min(int({0: lambda g: g[-1], 1: np.sum, 2: lambda g: g[:, 1].sum()}[given["groupListType"]](groups)), rows)
+    kind = given["groupListType"]
+    return min(int(groups[-1] if kind == 0 else groups.sum() if kind == 1 else groups[:, 1].sum()), rows)
 
 
 def flat(given: dict[str, Any]) -> Any:
@@ -61,8 +62,8 @@ def check_flat(given: dict[str, Any]) -> None:
                      f"{list(x.shape)}, or differ in type")
     largest = given.get("dstTypeMax", 0.0)
     if not 0 < given["clipRatio"] <= 1 or (largest and not 6 <= largest <= 12):
-        rules.reject(f"clipRatio is {given['clipRatio']}, not above 0 up to 1; or dstTypeMax {largest}, not 0 or from 6 "
-                     "to 12")
+        rules.reject(f"clipRatio is {given['clipRatio']}, not above 0 up to 1; or dstTypeMax {largest}, not 0 or from "
+                     "6 to 12")
     if groups is not None:
         kind = given["groupListType"]
         if kind not in (0, 1, 2) or not 1 <= groups.shape[0] <= 1024 or tuple(groups.shape[1:]) != ((2,) * (kind == 2)):
@@ -102,8 +103,8 @@ def rotate(x: Any, rotation: Any, alpha: Any, axis: int, mode: Any, algorithm: i
 def check_rotate(x: Any, rotation: Any, alpha: Any, axis: int, mode: Any, algorithm: int, largest: float,
                  trans: bool) -> None:
     if not 1 <= x.ndim <= 7 or not x.size or rotation.ndim not in (2, 3) or rotation.dtype != x.dtype:
-        rules.reject(f"x of shape {list(x.shape)} and rotation of {list(rotation.shape)}: 1 to 7 and 2 or 3 dimensions, "
-                     "of one type")
+        rules.reject(f"x of shape {list(x.shape)} and rotation of {list(rotation.shape)}: 1 to 7 and 2 or 3 "
+                     "dimensions, of one type")
     k, n = rotation.shape[-1], x.shape[-1]
     if rotation.shape[-2] != k or n % k or (rotation.ndim == 3 and rotation.shape[0] != n // k):
         rules.reject(f"rotation of shape {list(rotation.shape)} is not square, or does not cut {n} columns")
