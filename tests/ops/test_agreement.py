@@ -63,7 +63,9 @@ def test_null_outputs_that_the_mask_asks_for(name: str, npu: None) -> None:
         operator, _, _, values, _ = prepare(name, seed)
         names = [p.name for p in operator.signature.parameters]
         outputs = [i for i, p in enumerate(operator.signature.parameters) if p.role == "o"]
-        for asked, i in zip(values[names.index("outputMask")] or (), outputs):
+        mask = names.index("outputMask")
+        values[mask] = values[mask] or (True,) * len(outputs)
+        for asked, i in zip(values[mask], outputs):
             if asked and values[i] is not None:
                 problem = refused(operator, [*values[:i], None, *values[i + 1:]])
                 assert problem.code == lib.ACLNN_ERR_PARAM_NULLPTR
