@@ -11,7 +11,7 @@ import pytest
 
 import pyacl
 from pyacl.emulator import half
-from pyacl.emulator.ops import pieces, sums
+from pyacl.emulator.ops import choice, pieces, sums
 
 rng = np.random.default_rng(0)
 
@@ -115,3 +115,18 @@ def test_attention_does_not_hold_all_scores(stream: Any, sparse: int) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 16 << 20  # all scores are 64 MiB
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, ml_dtypes.bfloat16, np.int32, np.float32, np.int64, np.float64,
+                                   np.complex64, np.complex128, bool], ids=str)
+def test_choose_keeps_all_bits(dtype: Any) -> None:
+    """NaNs with their bits, and shapes that broadcast."""
+    size = 3 * choice.SMALL
+    x, y = (np.frombuffer(rng.bytes(size * np.dtype(dtype).itemsize), np.uint8) for _ in range(2))
+    x, y = (v & 1 if dtype is bool else v for v in (x, y))
+    x, y = x.view(dtype), y.view(dtype)
+    mask = rng.random(size) < 0.5
+    for a, b in ((x, y), (x[:1], y), (x, y[0]), (x[:1], y[:1])):
+        found, expected = choice.choose(mask, a, b), np.where(mask, a, b)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found.view(np.uint8), expected.view(np.uint8))

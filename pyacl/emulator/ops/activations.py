@@ -11,6 +11,7 @@ from typing import Any, Callable
 import numpy as np
 
 from . import rules
+from .choice import choose
 from .glu import gelu, gelu_slope, half_shape, halves, silu_slope, whole
 from .registry import define, elementwise, family
 from .rules import is_tensor, reject
@@ -64,20 +65,27 @@ def log_sigmoid(x: Any) -> Any:
 
 def softplus(x: Any, beta: Any, threshold: Any) -> Any:
     scaled = x * float(beta)
-    return np.where(scaled > float(threshold), x, np.log1p(np.exp(np.minimum(scaled, float(threshold)))) / float(beta))
+    return choose(scaled > float(threshold), x, np.log1p(np.exp(np.minimum(scaled, float(threshold)))) / float(beta))
 
 
 def mish(x: Any) -> Any:
-    return x * np.tanh(np.logaddexp(x, x.dtype.type(0)))
+    return x * tanh_of_softplus(x)
+
+
+def tanh_of_softplus(x: Any) -> Any:
+    """w / (w + 2) with w = n (n + 2), n = exp(x); from 20 on it is 1."""
+    n = np.exp(np.minimum(x, x.dtype.type(20)))
+    w = n * (n + 2)
+    return w / (w + 2)
 
 
 def elu(x: Any, alpha: Any, scale: Any, slope: Any) -> Any:
-    low = np.expm1(x * float(slope)) * (float(alpha) * float(scale))
-    return np.where(x > 0, x * float(scale), low)
+    low = np.expm1(np.minimum(x, 0) * float(slope)) * (float(alpha) * float(scale))
+    return np.maximum(x, 0) * float(scale) + low
 
 
 def celu(x: Any, alpha: Any) -> Any:
-    return np.where(x > 0, x, np.expm1(x / float(alpha)) * float(alpha))
+    return np.maximum(x, 0) + np.expm1(np.minimum(x, 0) / float(alpha)) * float(alpha)
 
 
 def float_inside(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,20 +116,20 @@ def clamp(x: Any, low: Any, high: Any) -> Any:
 
 
 def hardshrink(x: Any, bound: Any) -> Any:
-    return np.where((x >= -bound) & (x <= bound), x.dtype.type(0), x)
+    return choose((x >= -bound) & (x <= bound), x.dtype.type(0), x)
 
 
 def shrink(x: Any, bound: Any, bias: Any) -> Any:
-    return np.where(x > bound, x - bias, np.where(x < -bound, x + bias, np.where(np.isnan(x), x, x.dtype.type(0))))
+    return choose(x > bound, x - bias, choose(x < -bound, x + bias, choose(np.isnan(x), x, x.dtype.type(0))))
 
 
 def leaky_relu(x: Any, slope: Any) -> Any:
     scaled = x * float(slope)
-    return np.maximum(x, scaled) if 0 <= slope <= 1 else np.where(x > 0, x, scaled)
+    return np.maximum(x, scaled) if 0 <= slope <= 1 else choose(x > 0, x, scaled)
 
 
 def threshold(x: Any, bound: Any, value: Any) -> Any:
-    return np.where(x <= bound, np.asarray(value).astype(x.dtype), x)
+    return choose(x <= bound, np.asarray(value).astype(x.dtype), x)
 
 
 def fast_gelu(x: Any, out: Any = None) -> Any:
@@ -149,46 +157,46 @@ def fused_bias(x: Any, bias: Any, slope: float, scale: float) -> Any:
 
 def softplus_grad(dy: Any, x: Any, beta: Any, threshold: Any) -> Any:
     scaled = x * float(beta)
-    return np.where(scaled > float(threshold), dy, dy * sigmoid(scaled))
+    return choose(scaled > float(threshold), dy, dy * sigmoid(scaled))
 
 
 def mish_grad(dy: Any, x: Any) -> Any:
-    t = np.tanh(np.logaddexp(x, x.dtype.type(0)))
+    t = tanh_of_softplus(x)
     return dy * (t + x * sigmoid(x) * (1 - t * t))
 
 
 def elu_grad(dy: Any, alpha: Any, scale: Any, slope: Any, is_result: bool, x: Any) -> Any:
     a, s, i = float(alpha), float(scale), float(slope)
     low = i * (x + a * s) if is_result else (a * s * i) * np.exp(x * i)
-    return dy * np.where(x > 0, x.dtype.type(s), low)
+    return dy * choose(x > 0, x.dtype.type(s), low)
 
 
 def selu_grad(dy: Any, y: Any) -> Any:
-    return dy * np.where(y >= 0, y.dtype.type(SELU_SCALE), y + SELU_SCALE * SELU_ALPHA)
+    return dy * choose(y >= 0, y.dtype.type(SELU_SCALE), y + SELU_SCALE * SELU_ALPHA)
 
 
 def hardsigmoid_grad(dy: Any, x: Any) -> Any:
-    return np.where((x > -3) & (x < 3), dy * (1 / 6), dy.dtype.type(0))
+    return choose((x > -3) & (x < 3), dy * (1 / 6), dy.dtype.type(0))
 
 
 def hardswish_grad(dy: Any, x: Any) -> Any:
-    return dy * np.where(x <= -3, x.dtype.type(0), np.where(x < 3, x / 3 + 0.5, x.dtype.type(1)))
+    return dy * choose(x <= -3, x.dtype.type(0), choose(x < 3, x / 3 + 0.5, x.dtype.type(1)))
 
 
 def hardtanh_grad(dy: Any, x: Any, low: Any, high: Any) -> Any:
-    return np.where((x < low) | (x > high), dy.dtype.type(0), dy)
+    return choose((x < low) | (x > high), dy.dtype.type(0), dy)
 
 
 def hardshrink_grad(dy: Any, x: Any, bound: Any) -> Any:
-    return np.where((x >= -bound) & (x <= bound), dy.dtype.type(0), dy)
+    return choose((x >= -bound) & (x <= bound), dy.dtype.type(0), dy)
 
 
 def leaky_relu_grad(dy: Any, x: Any, slope: Any, is_result: bool) -> Any:
-    return np.where(x > 0, dy, dy * float(slope))
+    return choose(x > 0, dy, dy * float(slope))
 
 
 def threshold_grad(dy: Any, x: Any, bound: Any) -> Any:
-    return np.where(x <= bound, dy.dtype.type(0), dy)
+    return choose(x <= bound, dy.dtype.type(0), dy)
 
 
 def log_sigmoid_grad(dy: Any, x: Any, buffer: Any) -> Any:
@@ -198,7 +206,7 @@ def log_sigmoid_grad(dy: Any, x: Any, buffer: Any) -> Any:
 def logit_grad(x: Any, dy: Any, eps: float) -> Any:
     low, outside = (0.0, np.nan) if eps < 0 else (eps, 0.0)
     inside = dy / (x * (1 - x))
-    return np.where((x < low) | (x > 1 - low), x.dtype.type(outside), inside)
+    return choose((x < low) | (x > 1 - low), x.dtype.type(outside), inside)
 
 
 def fast_gelu_grad(dy: Any, x: Any) -> Any:
@@ -219,7 +227,7 @@ def sigmoid_grad(dy: Any, y: Any) -> Any:
 # ---- not element by element
 
 def prelu(x: Any, weight: Any) -> Any:
-    return np.where(x > 0, x, x * _per_channel(x, weight))
+    return choose(x > 0, x, x * _per_channel(x, weight))
 
 
 def _per_channel(x: Any, weight: Any) -> Any:
@@ -227,8 +235,8 @@ def _per_channel(x: Any, weight: Any) -> Any:
 
 
 def prelu_grad(dy: Any, x: Any, weight: Any) -> Any:
-    dx = np.where(x > 0, dy, dy * _per_channel(x, weight))
-    parts = np.where(x > 0, x.dtype.type(0), dy * x)
+    dx = choose(x > 0, dy, dy * _per_channel(x, weight))
+    parts = choose(x > 0, x.dtype.type(0), dy * x)
     over = None if weight.size == 1 else tuple(i for i in range(x.ndim) if i != 1)
     return np.broadcast_to(dx, x.shape), parts.sum(axis=over).reshape(weight.shape)
 
@@ -240,7 +248,7 @@ def gelu_mul(x: Any, mode: Any) -> Any:
 
 def fatrelu_mul(x: Any, bound: Any) -> Any:
     a, b = halves(x, -1)
-    return np.where(a < bound.reshape(()), x.dtype.type(0), a) * b
+    return choose(a < bound.reshape(()), x.dtype.type(0), a) * b
 
 
 def situ_halves(x: Any, dim: int, beta: float, linear: float, left: bool) -> Any:
@@ -392,7 +400,7 @@ for _names, _slope, _oracle, _types in (
 ):
     pointwise(_names, _slope, _oracle, alike, roles={_types[2]: "o"}, dtypes=dict.fromkeys(_types, THREE))
 pointwise("EluBackward", elu_grad, "torch elu, backward", check_elu_grad)
-pointwise("ReluGradV4", lambda dy, mask, bound: np.where(mask != 0, dy, dy.dtype.type(0)), "torch.where",
+pointwise("ReluGradV4", lambda dy, mask, bound: choose(mask != 0, dy, dy.dtype.type(0)), "torch.where",
           check_relu_mask)
 
 define("Prelu", prelu, shape=rules.same, result=rules.first, check=check_prelu, oracle="torch.nn.functional.prelu")

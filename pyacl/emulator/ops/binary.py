@@ -8,8 +8,10 @@ import numpy as np
 
 from ...capi import lib
 from . import rules
+from .choice import choose
 from .registry import define, elementwise, family
 from .types import BOOL, C64, C128, COMPLEXES, DTYPES, F64, INTEGERS
+from .unary import bounds
 
 
 def add(x: Any, y: Any, alpha: Any, out: Any = None) -> Any:
@@ -81,9 +83,16 @@ def a_bound(x: Any, low: Any, high: Any) -> None:
 
 def clamp(x: Any, low: Any, high: Any, out: Any = None) -> Any:
     """Where low > high the result is high."""
-    if low is not None:
-        x = np.maximum(x, low, out=None if high is not None else out)
-    return x if high is None else np.minimum(x, high, out=out)
+    least, most = bounds(x.dtype)
+    return np.clip(x, least if low is None else low, most if high is None else high, out=out)
+
+
+def clamp_min(x: Any, low: Any, out: Any = None) -> Any:
+    return clamp(x, low, None, out)
+
+
+def clamp_max(x: Any, high: Any, out: Any = None) -> Any:
+    return clamp(x, None, high, out)
 
 
 def floor_divide(x: Any, y: Any) -> Any:
@@ -132,7 +141,7 @@ def heaviside(x: Any, values: Any) -> Any:
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:
-    return np.where(condition.astype(bool), x, y)
+    return choose(condition.astype(bool), x, y)
 
 
 def complex_of(real: Any, imaginary: Any) -> Any:
@@ -207,8 +216,10 @@ elementwise("Minimum", np.minimum, oracle="torch.minimum")
 elementwise("PowTensorTensor PowScalarTensor", power, check=not_both_bool, oracle="torch.pow")
 elementwise("PowTensorScalar", power, check=check_exponent, oracle="torch.pow")
 elementwise("Clamp ClampTensor", clamp, check=a_bound, optional="clipValueMin clipValueMax", oracle="torch.clamp")
-elementwise("ClampMin ClampMinTensor", np.maximum, oracle="torch.clamp_min")
-elementwise("ClampMax ClampMaxTensor", np.minimum, oracle="torch.clamp_max")
+elementwise("ClampMin", clamp_min, one_pass=True, oracle="torch.clamp_min")
+elementwise("ClampMax", clamp_max, one_pass=True, oracle="torch.clamp_max")
+elementwise("ClampMinTensor", np.maximum, oracle="torch.clamp_min")
+elementwise("ClampMaxTensor", np.minimum, oracle="torch.clamp_max")
 
 family(elementwise, (
     ("EqTensor EqScalar", np.equal, "torch.eq"), ("NeTensor NeScalar", np.not_equal, "torch.ne"),

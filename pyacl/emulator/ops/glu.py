@@ -51,7 +51,11 @@ def gelu_slope(x: Any, tanh: bool) -> Any:
 
 def silu_slope(x: Any) -> Any:
     s = sigmoid(x)
-    return s + s * (1 - s) * x
+    slope = 1 - s
+    slope *= x
+    slope += 1
+    slope *= s
+    return slope
 
 
 def glu(x: Any, dim: int) -> Any:
@@ -73,7 +77,10 @@ def swiglu(x: Any, dim: int) -> Any:
 
 def swiglu_grad(dy: Any, x: Any, dim: int) -> Any:
     a, b = halves(x, dim)
-    return np.concatenate((dy * silu_slope(a) * b, dy * sigmoid(a) * a), axis=dim)
+    s = sigmoid(a)
+    passed = s * a
+    slope = s + passed * (1 - s)
+    return np.concatenate((dy * slope * b, dy * passed), axis=dim)
 
 
 def geglu(x: Any, dim: int, approximate: int, left: bool = False) -> Any:

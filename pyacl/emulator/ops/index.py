@@ -7,6 +7,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from . import rules
+from .choice import choose
 from .places import along, checked, points, slices, update, update_runs
 from .registry import define, elementwise, family
 from .rules import axis, broadcast_shapes, reject
@@ -302,7 +303,7 @@ def check_scatter_update(x: Any, indices: Any, updates: Any, dim: int) -> None:
 # ---- masks
 
 def masked_fill(x: Any, mask: Any, value: Any) -> Any:
-    return np.where(mask.astype(bool), cast(np.asarray(value).reshape(-1)[:1], x.dtype)[0], x)
+    return choose(mask.astype(bool), cast(np.asarray(value).reshape(-1)[:1], x.dtype)[0], x)
 
 
 def check_mask(x: Any, mask: Any, *_: Any) -> None:

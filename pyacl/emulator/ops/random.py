@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import rules
+from .choice import choose
 from .registry import define
 from .types import DTYPES, F64, INTEGERS
 
@@ -186,7 +187,7 @@ def mask_shape(shape: Any, p: float, *_: Any) -> Any:
 def scaled(x: Any, keep: Any, p: float) -> Any:
     if p == 0:
         return x.copy()
-    return np.zeros_like(x) if p == 1 else np.where(keep, x * np.float32(1 / (1 - p)), np.float32(0))
+    return np.zeros_like(x) if p == 1 else choose(keep, x * np.float32(1 / (1 - p)), np.float32(0))
 
 
 def do_mask(x: Any, mask: Any, p: float) -> Any:
@@ -223,7 +224,7 @@ def dropout_v3(x: Any, noise: Any, p: float, seed: int, offset: int) -> Any:
 
 
 def dropout_grad(grad: Any, mask: Any, scale: float) -> Any:
-    return np.where(kept(mask, grad), grad * np.float32(scale), np.float32(0))
+    return choose(kept(mask, grad), grad * np.float32(scale), np.float32(0))
 
 
 def rrelu(x: Any, noise: Any, low: Any, high: Any, training: bool, seed: int, offset: int) -> Any:

@@ -210,6 +210,17 @@ def median_rank(size: int) -> int:
     return (size - 1) // 2
 
 
+def median(x: Any, ignore_nan: bool = False) -> Any:
+    """Of all elements, without an index."""
+    flat = x.reshape(-1)
+    missing = np.isnan(flat) if x.dtype.kind == "f" else np.False_
+    if missing.any():
+        flat = flat[~missing] if ignore_nan else flat[missing]
+    if not flat.size:
+        return np.full((), np.nan, x.dtype)
+    return np.partition(flat, median_rank(flat.size))[median_rank(flat.size)]
+
+
 median_dim = nth(median_rank)
 nan_median_dim = nth(median_rank, ignore_nan=True)
 
@@ -342,8 +353,7 @@ family(define, (
 ), shape=rules.reduction, result=rules.boolean, rows=ROWS, workspace=WORKSPACE)
 family(define, (
     ("Max", maximum_of_all(np.max), "torch.max"), ("Min", maximum_of_all(np.min), "torch.min"),
-    ("Median", lambda x: median_dim(x.reshape(-1), 0, True)[0], "torch.median"),
-    ("NanMedian", lambda x: nan_median_dim(x.reshape(-1), 0, True)[0], "torch.nanmedian"),
+    ("Median", median, "torch.median"), ("NanMedian", lambda x: median(x, True), "torch.nanmedian"),
 ), shape=one_element, result=rules.first, check=not_empty, workspace=WORKSPACE)
 family(define, (
     ("ArgMax", arg(np.argmax), "torch.argmax"), ("ArgMin", arg(np.argmin), "torch.argmin"),

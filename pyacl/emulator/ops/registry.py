@@ -20,7 +20,7 @@ Rule = Callable[..., Any]
 
 # Modules of this package that define no operators. All others do, and are loaded when one is first looked up.
 _FRAMEWORK = frozenset(("types", "tensor", "rules", "signature", "registry", "executor", "pieces", "special",
-                        "sums", "scores", "places", "cli", "ge", "ge_layout", "ge_networks", "ge_table"))
+                        "choice", "sums", "scores", "places", "cli", "ge", "ge_layout", "ge_networks", "ge_table"))
 
 
 @dataclass
