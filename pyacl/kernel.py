@@ -335,7 +335,10 @@ def _blobs(placeholder: Any) -> list[bytes]:
     if isinstance(placeholder, (list, tuple)):
         return [b for p in placeholder for b in _blobs(p)]
     array = isinstance(placeholder, (np.ndarray, np.generic))
-    data: bytes = placeholder.tobytes() if array else bytes(memoryview(placeholder))
+    try:
+        data: bytes = placeholder.tobytes() if array else bytes(memoryview(placeholder))
+    except TypeError:
+        raise TypeError(f"a placeholder's data is bytes or a numpy array, not {placeholder!r}") from None
     if not data:
         raise ValueError("a placeholder's data is empty")
     return [data]

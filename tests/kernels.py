@@ -57,6 +57,31 @@ class Vectors:
         args.finalize()
         return args, index
 
+    def launch_all(self, kernel: pyacl.Kernel, stream: Any, blocks: int, scale: float) -> None:
+        """Through every launch call of C, with a placeholder; checks each result, and one after an update."""
+        args, index = self.args(kernel, scale - 1)
+        room = len(self.block(scale, 0))
+        device = pyacl.Tensor.empty((room,), np.uint8)
+        pyacl.memcpy(device.buffer, self.block(scale, device.address + 40), room)
+
+        def updated() -> None:
+            args.update(index, np.float32(scale))
+            args.finalize()
+            kernel.launch(args, blocks, stream)
+
+        launches = {
+            "aclrtLaunchKernelWithConfig": updated,
+            "aclrtLaunchKernel": lambda: kernel.launch_device(device, blocks, stream, uses=self.tensors),
+            "aclrtLaunchKernelV2": lambda: kernel.launch_device(device, blocks, stream, pyacl.LaunchConfig(), uses=self.tensors),
+            "aclrtLaunchKernelWithHostArgs": lambda: kernel.launch_host(
+                self.block(scale, 0), blocks, stream, placeholders=[(24, 40)], uses=self.tensors),
+        }
+        for name, launch in launches.items():
+            pyacl.memset(self.tensors[2].buffer, 0)
+            launch()
+            stream.synchronize()
+            assert (self.out == self.expected(scale)).all(), (name, blocks)
+
     def block(self, scale: float, tiling: int) -> bytes:
         """The argument block as the page leaves it to the user: addresses, the placeholder's slot, the scalar, data."""
         addresses = b"".join(t.address.to_bytes(8, "little") for t in self.tensors)

@@ -114,6 +114,32 @@ def test_threads_with_lists_of_their_own(kernel: Any, device: Any) -> None:
     assert found == {0: True, 1: True, 2: True, 3: True}
 
 
+def test_a_captured_launch_keeps_its_arguments(libraries: Path, device: Any, stream: Any) -> None:
+    out = pyacl.Tensor.zeros((1,), np.int32)
+    with pyacl.Binary.from_file(libraries / "plain.so") as binary:
+        shift = binary.function("shift")
+        args = pyacl.ArgsHandle(shift)
+        args.append(out)
+        by = args.append(np.int32(3))
+        args.finalize()
+        with pyacl.Graph.capture(stream) as graph:
+            shift.launch(args, 1, stream)
+        args.update(by, np.int32(100))
+        args.finalize()
+        graph.launch(stream)
+        graph.launch(stream)
+        shift.launch(args, 1, stream)
+        stream.synchronize()
+        assert out.numpy()[0] == 3 + 3 + 100
+        del args
+        gc.collect()
+        graph.launch(stream)
+        stream.synchronize()
+        assert out.numpy()[0] == 109
+    with pytest.raises(pyacl.ClosedError):  # it went with the binary
+        graph.launch(stream)
+
+
 def test_what_an_update_lets_go_stays_until_it_was_used(plain: Any, stream: Any) -> None:
     class Foreign:
         """Another library's tensor, which frees its memory when it goes."""
@@ -265,6 +291,9 @@ def test_what_is_no_type_of_an_argument(plain: Any, declared: Any) -> None:
 
 def test_other_arguments_of_a_launch(kernel: Any, stream: Any) -> None:
     v = Vectors()
+    for wrong in ("1234", [1, 2], 5):
+        with pytest.raises(TypeError, match="a placeholder's data is bytes or a numpy array"):
+            kernel.launch_args(stream, 1, *v.tensors, placeholder=wrong)
     args, _ = v.args(kernel)
     blocks: Any
     for blocks in (-1, 1 << 32):

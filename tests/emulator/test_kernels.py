@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterator
 
 import numpy as np
 import pytest
+from kernels import Vectors
 from wheels import unpacked
 
 import pyacl
@@ -160,6 +161,25 @@ def registered(device: Any) -> Iterator[Callable[..., pyacl.Kernel]]:
     yield register
     emulator.unregister_kernel("under_test")
     binary.close()
+
+
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_a_python_kernel_through_all_four_launch_calls(device: Any, stream: Any, vectorized: bool) -> None:
+    @emulator.kernel("add_custom", args=["float32*", "float32*", "float32*", ("placeholder", "uint32"), "float32"],
+                     vectorized=vectorized)
+    def add_custom(x: Any, y: Any, z: Any, tiling: Any, scale: Any, block: Any) -> None:
+        share = -(-int(tiling[0]) // block.count)
+        for index in np.atleast_1d(block.index):
+            part = slice(index * share, min((index + 1) * share, int(tiling[0])))
+            z[part] = scale * (x[part] + y[part])
+
+    v = Vectors()
+    try:
+        with pyacl.Binary.from_bytes(emulator.kernel_object("add_custom")) as binary:
+            for blocks in range(1, 65):
+                v.launch_all(binary.function("add_custom"), stream, blocks, scale=blocks / 4)
+    finally:
+        emulator.unregister_kernel("add_custom")
 
 
 def test_placeholders_are_as_long_as_they_were_appended(registered: Any, stream: Any) -> None:
