@@ -20,7 +20,7 @@ import pyacl
 from pyacl import Model, ModelBundle, ModelDesc, ModelPool, Tensor, ffi, lib
 from pyacl.emulator.failure import Failure
 from pyacl.emulator.models import compile as compiler
-from pyacl.emulator.models import container, sources
+from pyacl.emulator.models import container, session, sources
 from pyacl.resource import live
 
 pytest.importorskip("onnxruntime")
@@ -281,6 +281,32 @@ def test_an_operator_that_onnxruntime_lacks() -> None:
     unknown = models.graph([models.node("NoSuchOperator", ["x"], ["y"])], [("x", [3])], [("y", [3])])
     with pytest.raises(Failure, match="NoSuchOperator"):
         compiler.compile_model(unknown)
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_weights_are_aligned(shift: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """onnxruntime takes them where they lie: in our own files without a copy, in others by one."""
+    import onnxruntime
+
+    given: list[np.ndarray] = []
+    value = onnxruntime.OrtValue
+
+    class Spy:
+        @staticmethod
+        def ortvalue_from_numpy(array: np.ndarray) -> Any:
+            given.append(array)
+            return value.ortvalue_from_numpy(array)
+
+    monkeypatch.setattr(onnxruntime, "OrtValue", Spy)
+    data = b"".join(compiler.compile_model(models.dense(), compiler.Options(name="n" * shift, command="c" * 9 * shift)))
+    content = np.frombuffer(container.parse(data).find(container.WEIGHTS_DATA), np.uint8)
+    assert content.ctypes.data % 16 == np.frombuffer(data, np.uint8).ctypes.data % 16
+    moved = memoryview(bytes(shift) + data)[shift:]
+    parsed = container.parse(moved)
+    session.open_model(parsed.find(container.ONNX_GRAPH), parsed.find(container.WEIGHTS_DATA))
+    assert given
+    assert all(array.flags.aligned and array.ctypes.data % 16 == 0 for array in given)
+    np.testing.assert_array_equal(given[-1].reshape(-1), models.WEIGHT.reshape(-1))
 
 
 def test_weights_that_were_tampered_with(om: Path) -> None:

@@ -32,6 +32,7 @@ _NAMES = {MODEL_DEF: "MODEL_DEF", WEIGHTS_DATA: "WEIGHTS_DATA", TASK_INFO: "TASK
           4: "CUST_AICPU_KERNELS", 5: "SO_BINS", 6: "FLOW_MODEL", 7: "FLOW_SUBMODEL", INOUT_INFO: "INOUT_INFO",
           ONNX_GRAPH: "ONNX_GRAPH", BUNDLE_VARIABLES: "BUNDLE_VARIABLES", BUNDLE_MODEL: "BUNDLE_MODEL"}
 
+ALIGNMENT = 16  # of partitions that are written, so that numbers in them can be used where they are
 _MAX_PARTITIONS = 4096  # of a bundle; more is a broken count
 
 
@@ -151,11 +152,14 @@ def build(name: str, partitions: list[tuple[int, Any]], *, operators: int = 0, m
           model_num: int = 1, platform: str = "") -> list[Any]:
     """An .om of the newer layout as a list of byte strings to be written one after another."""
     table = bytearray(struct.pack("<II", len(partitions), 0))
-    offset = 0
+    first = HEADER_SIZE + len(table) + 24 * len(partitions)
+    offset, contents = 0, []
     for kind, data in partitions:
-        table += struct.pack("<IIQQ", kind, 0, offset, len(data))
-        offset += len(data)
+        gap = -(first + offset) % ALIGNMENT
+        table += struct.pack("<IIQQ", kind, 0, offset + gap, len(data))
+        offset += gap + len(data)
+        contents += [bytes(gap), data]
     # The newer header leaves the 32-bit length 0.
     header = _HEADER.pack(MAGIC, HEADER_SIZE, 0x2000_0000, b"", 0, 0, 0, model_type, 0, name.encode()[:31], operators,
                           b"", 2, model_num, platform.encode()[:19], 0, len(table) + offset)
-    return [header.ljust(HEADER_SIZE, b"\0"), bytes(table), *(data for _, data in partitions)]
+    return [header.ljust(HEADER_SIZE, b"\0"), bytes(table), *contents]

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...capi import lib
 from ..failure import Failure
-from . import onnx_graph
+from . import container, onnx_graph
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -52,6 +52,8 @@ def open_model(model: Union[ModelProto, bytes, memoryview], weights: Any = b"") 
     options = ort.SessionOptions()
     options.log_severity_level = 3
     block = np.frombuffer(weights, np.uint8)
+    if block.ctypes.data % container.ALIGNMENT:  # onnxruntime reads weights where they are, as numbers of their type
+        block = block.copy()
     names, values = [], []
     for name, (kind, shape, raw) in onnx_graph.externals(model.graph, block).items():
         dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
