@@ -191,7 +191,7 @@ def find(handle: int, what: str = "argument list") -> ArgumentList:
 
 def forget(function: Function) -> None:
     """Drops a function's lists when its binary is unloaded. Their memory belongs to somebody else."""
-    for handle in [h for h, a in _lists.items() if a.function is function]:
+    for handle in [h for h, a in list(_lists.items()) if a.function is function]:
         del _lists[handle]
 
 
