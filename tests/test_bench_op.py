@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pyacl.bench as bench
 from pyacl import cli
 from pyacl.bench import case as cases
 from pyacl.bench import operators, peaks, report, session
+from pyacl.bench.kernel import parse_argument
 from pyacl.bench.text import Progress
 from pyacl.capi import cdefs
 from pyacl.cli import CommandError
@@ -330,6 +332,24 @@ def test_common_operators_agree_with_the_references(capsys: pytest.CaptureFixtur
                        *QUICK, "--way", "repeatable", "--quiet", "--json", path)
     assert (code, err) == (0, "")
     assert {r.check for r in bench.read_json(path)[0]} == {"ok"}
+
+
+# Arguments of kernels
+
+
+def test_arguments_of_kernels() -> None:
+    tensor, small = parse_argument("float32[4x2]"), parse_argument("bfloat16[3]")
+    assert (tensor.shape, tensor.dtype, small.shape, str(small.dtype)) == ((4, 2), np.float32, (3,), "bfloat16")
+    assert parse_argument("uint32=8") == np.uint32(8)
+    assert parse_argument("bfloat16=1.5").tobytes() == b"\xc0\x3f"
+    assert parse_argument("placeholder=4") == bytes(4)
+    assert parse_argument("placeholder:int32=1,2") == b"\1\0\0\0\2\0\0\0"
+
+
+@pytest.mark.parametrize("text", ["uint32=-1", "uint32=1.5", "float99[4]", "float32[0x]", "x", "float32=", "int8=none"])
+def test_a_wrong_argument_of_a_kernel_is_named(text: str) -> None:
+    with pytest.raises(CommandError, match=f"--args {re.escape(text)}: "):
+        parse_argument(text)
 
 
 # Copies

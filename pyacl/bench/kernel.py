@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cli import CommandError
+from .case import parse_dtype, parse_shape
 from .report import add_output_options, check_outputs, deliver
 from .session import session
 
@@ -44,15 +45,16 @@ def parse_argument(text: str) -> Any:
         if placeholder:
             if placeholder[1] is None:
                 return bytes(int(placeholder[2]))
-            return np.array([float(v) for v in placeholder[2].split(",")]).astype(placeholder[1]).tobytes()
+            kind = parse_dtype(placeholder[1])
+            return np.array([float(v) for v in placeholder[2].split(",")]).astype(kind).tobytes()
         if tensor:
-            shape = tuple(int(n) for n in re.split("[x,]", tensor[2]))
-            values = np.random.default_rng(0).uniform(-1, 1, shape)
-            dtype = np.dtype(tensor[1])
-            return (values if dtype.kind == "f" else values * 100).astype(dtype)
+            values = np.random.default_rng(0).uniform(-1, 1, parse_shape(tensor[2].replace(",", "x")))
+            dtype = parse_dtype(tensor[1])
+            return (values * 100 if dtype.kind in "iu" else values).astype(dtype)
         if scalar:
-            return np.dtype(scalar[1]).type(float(scalar[2]) if np.dtype(scalar[1]).kind == "f" else int(scalar[2]))
-    except (TypeError, ValueError) as error:
+            dtype = parse_dtype(scalar[1])
+            return dtype.type(int(scalar[2]) if dtype.kind in "iub" else float(scalar[2]))
+    except (TypeError, ValueError, OverflowError, CommandError) as error:
         raise CommandError(f"--args {text}: {error}") from None
     raise CommandError(f"--args {text}: write float32[1024], uint32=8 or placeholder=64")
 
