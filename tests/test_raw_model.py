@@ -170,6 +170,16 @@ def test_inputs_and_outputs_are_device_memory(model: int, given: Any, results: A
         destroy(made)
 
 
+def test_unaligned_memory(model: int, given: Any, results: Any) -> None:
+    block = device(X.nbytes + 64)
+    odd_input, odd_outputs = dataset((block + 1, X.nbytes)), dataset((block + 2, Y.nbytes), (block, TOP.nbytes))
+    for inputs, outputs in ((odd_input, results), (given, odd_outputs)):
+        assert lib.aclmdlExecute(model, inputs, outputs) == lib.ACL_ERROR_GE_EXEC_MODEL_ADDR_INVALID
+    destroy(odd_input)
+    destroy(odd_outputs)
+    ok(lib.aclrtFree(block))
+
+
 def test_every_question_about_inputs_and_outputs(model: int, om: Path) -> None:
     content = om.read_bytes()
     for fill in (lambda desc: lib.aclmdlGetDesc(desc, model),

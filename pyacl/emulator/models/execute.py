@@ -98,6 +98,7 @@ class Execution:
                 kept.append(array)
                 slots.append(Slot(array.ctypes.data, array.shape))
             else:
+                _aligned(address, tensor, f"input {i}")
                 slots.append(Slot(address, shape))
         outputs = self._output_slots(len(info.inputs), gear)
         again = not (kept or info.unbounded) and all(s.address and s.shape is not None for s in outputs)
@@ -164,6 +165,7 @@ class Execution:
                 shape = None
             if address and shape is not None:
                 self._fits(i, tensor, nbytes(shape, tensor.dtype), size)
+            _aligned(address, tensor, f"output {i}")
             slots.append(Slot(address, shape))
         return slots
 
@@ -229,6 +231,13 @@ class Execution:
         if size:
             device_bytes(address, size, f"output {index} ({tensor.name}):")[:] = result.reshape(-1).view(np.uint8)
         return address, size, result.shape
+
+
+def _aligned(address: int, tensor: TensorInfo, what: str) -> None:
+    """CANN wants every block to begin at a multiple of 64; what numbers cannot be read from is refused."""
+    if address % max(nbytes((1,), tensor.dtype), 1):
+        raise Failure(lib.ACL_ERROR_GE_EXEC_MODEL_ADDR_INVALID, f"{what} ({tensor.name}) is at {address:#x}, which is "
+                      "not aligned: pieces of a block must begin at multiples of 64")
 
 
 def gear_shape(model: Loaded, tensor: TensorInfo, gear: int) -> tuple[int, ...]:
