@@ -13,6 +13,7 @@ from . import rules
 from .conv import Ints, channels_first, scatter, taps
 from .registry import define, family
 from .rules import reject
+from .sums import total
 from .types import S8, S64
 
 WORKSPACE = 4096
@@ -176,10 +177,12 @@ def avg_divisor(w: Windows, include: bool, divisor: int) -> Any:
 
 def avg_pool(x: Any, w: Windows, include: bool, divisor: int) -> Any:
     whole = w.padded(x, 0)
-    total: Any = 0
-    for _, places in w.taps():
-        total = total + whole[(..., *places)]
-    return total / avg_divisor(w, include, divisor)
+    parts = (whole[(..., *places)] for _, places in w.taps())
+    found = next(parts).copy()
+    for part in parts:
+        found += part
+    found /= avg_divisor(w, include, divisor)
+    return found
 
 
 def avg_pool_backward(dy: Any, w: Windows, include: bool, divisor: int) -> Any:
@@ -198,7 +201,10 @@ def spans(n: int, m: int) -> tuple[Any, Any]:
 
 
 def span_sums(x: Any, axis: int, m: int) -> Any:
-    start, end = spans(x.shape[axis], m)
+    n = x.shape[axis]
+    if n % m == 0:  # windows of one length, side by side
+        return total(x.reshape(*x.shape[:axis], m, n // m, *x.shape[axis + 1:]), (axis + 1,))
+    start, end = spans(n, m)
     pad = [(0, 0)] * x.ndim
     pad[axis] = (0, 1)
     pairs = np.stack((start, end), -1).reshape(-1)
@@ -213,8 +219,8 @@ def adaptive_avg(x: Any, counts: Ints) -> Any:
     k = len(counts)
     size = x.shape[x.ndim - k:]
     found = x
-    for a, m in enumerate(counts):
-        found = span_sums(found, x.ndim - k + a, m)
+    for a in reversed(range(k)):
+        found = span_sums(found, x.ndim - k + a, counts[a])
     return found / span_lengths(size, counts)
 
 
@@ -332,7 +338,8 @@ def define_avg(k: int) -> None:
 
     name = f"AvgPool{k}d"
     define(name, lambda x, *geometry: avg_pool(x, windows(x, geometry), *split(geometry)[1:]), shape=shape,
-           result=rules.first, workspace=WORKSPACE, oracle=f"torch.nn.functional.avg_pool{k}d")
+           result=rules.first, rows=lambda x, *_: max(x.ndim - k, 0), workspace=WORKSPACE,
+           oracle=f"torch.nn.functional.avg_pool{k}d")
     define(f"{name}Backward",
            lambda dy, x, *geometry: avg_pool_backward(dy, windows(x, geometry), *split(geometry)[1:]),
            shape=back, result=rules.first, workspace=WORKSPACE,
@@ -465,7 +472,8 @@ define("MaxPool3D", max_pool_volume, shape=volume_shape, result=rules.first, exa
 define_avg(2)
 define_avg(3)
 for _k in (2, 3):
-    define(f"AdaptiveAvgPool{_k}d", adaptive_avg, shape=adaptive_shape(_k), result=rules.first, workspace=WORKSPACE,
+    define(f"AdaptiveAvgPool{_k}d", adaptive_avg, shape=adaptive_shape(_k), result=rules.first,
+           rows=lambda x, *_, k=_k: x.ndim - k, workspace=WORKSPACE,
            oracle=f"torch.nn.functional.adaptive_avg_pool{_k}d")
     define(f"AdaptiveAvgPool{_k}dBackward", lambda dy, x, k=_k: adaptive_avg_backward(dy, x, k),
            shape=adaptive_back_shape(_k), result=rules.first, workspace=WORKSPACE,

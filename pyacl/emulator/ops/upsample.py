@@ -99,7 +99,9 @@ def gather(x: Any, taps: Taps, axis: int) -> Any:
         return np.take(x, taps.index[:, 0], axis)
     total: Any = 0
     for i in range(taps.index.shape[1]):
-        total = total + np.take(x, taps.index[:, i], axis) * _along(taps.weight[:, i], axis, x.ndim)
+        part = np.take(x, taps.index[:, i], axis)
+        part *= _along(taps.weight[:, i], axis, x.ndim)
+        total = part if i == 0 else np.add(total, part, out=total)
     return total
 
 
@@ -153,9 +155,11 @@ def define_pair(name: str, back: str, k: int, make: Callable[..., Taps], oracle:
         return tuple(whole)
 
     if name:
-        define(name, forward, shape=shape, result=rules.first, exact=True, workspace=WORKSPACE, oracle=oracle)
+        define(name, forward, shape=shape, result=rules.first, exact=True, rows=lambda *_: 2, workspace=WORKSPACE,
+               oracle=oracle)
     if back:
-        define(back, backward, shape=back_shape, result=rules.first, workspace=WORKSPACE, oracle=f"{oracle}, backward")
+        define(back, backward, shape=back_shape, result=rules.first, rows=lambda *_: 2, workspace=WORKSPACE,
+               oracle=f"{oracle}, backward")
 
 
 def resize(x: Any, scales: Any, mode: str, outs: Any) -> Any:
