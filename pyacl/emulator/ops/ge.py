@@ -190,8 +190,10 @@ class View(Tensor):
         self.base: Tensor = getattr(base, "base", base)
 
 
-# Attributes that say how, not what is computed; that count tensors; that name a type which a description has, too.
-_HARMLESS = {"use_locking", "validate_indices", "is_preprocessed", "enable_hf32", "opImplMode"}
+# Attributes that say how, not what is computed, or are reserved; that count tensors; that name a type which a
+# description has, too.
+_HARMLESS = {"use_locking", "validate_indices", "is_preprocessed", "enable_hf32", "opImplMode", "is_training",
+             "data_format"}
 _COUNTS = {"N", "num_split", "num"}
 _TYPES = {"dtype", "out_idx", "y2_dtype", "indices_dtype"}
 

@@ -101,12 +101,12 @@ def group_norm(x: Any, gamma: Any, beta: Any, groups: int, eps: float) -> tuple[
     variance = np.var(split, axis=2, keepdims=True, dtype=x.dtype)
     normal = ((split - mean) / np.sqrt(variance + x.dtype.type(eps))).reshape(x.shape)
     shape = (-1, *(1,) * (x.ndim - 2))
-    return normal * gamma.reshape(shape) + beta.reshape(shape), mean.reshape(-1), variance.reshape(-1)
+    return normal * gamma.reshape(shape) + beta.reshape(shape), mean[..., 0], variance[..., 0]
 
 
 ge_compute("GroupNorm", group_norm, "tensor tensor tensor plain plain -> tensor tensor tensor",
            lambda x, gamma, beta, num_groups, eps: (x, gamma, beta, num_groups, eps), mixed=True,
-           shape=lambda x, gamma, beta, groups, eps: (x.shape, (x.shape[0] * groups,), (x.shape[0] * groups,)))
+           shape=lambda x, gamma, beta, groups, eps: (x.shape, *((x.shape[0], groups),) * 2))
 
 # Images
 
