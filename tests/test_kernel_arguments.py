@@ -404,3 +404,49 @@ def test_more_than_128_arguments_and_a_placeholder_beyond_the_memory_in_c(plain:
     assert lib.aclrtKernelArgsInit(own, handle) == wrong
     assert lib.aclrtKernelArgsParaUpdate(own, plain.handle, value, 8) == wrong
     assert lib.aclrtLaunchKernelWithConfig(plain.binary.handle, 1, ffi.NULL, ffi.NULL, own, ffi.NULL) == wrong
+
+
+@pytest.mark.parametrize(("number", "value"), [
+    (0, 0), (10, 0), (lib.ACL_RT_LAUNCH_KERNEL_ATTR_SCHEM_MODE, 2), (lib.ACL_RT_LAUNCH_KERNEL_ATTR_DATA_DUMP, 2),
+    (lib.ACL_RT_LAUNCH_KERNEL_ATTR_BLOCK_TASK_PREFETCH, 2), (lib.ACL_RT_LAUNCH_KERNEL_ATTR_ENABLE_PROFILING, 2)])
+def test_attributes_of_a_launch_in_c(plain: Any, stream: Any, number: int, value: int) -> None:
+    out = pyacl.Tensor.zeros((4,), np.int32)
+    block = ffi.new("uint64_t *", out.address)
+    attribute = ffi.new("aclrtLaunchKernelAttr *")
+    attribute.id, attribute.value.rsv[0] = number, value
+    config = ffi.new("aclrtLaunchKernelCfg *", {"attrs": attribute, "numAttrs": 1})
+
+    def launch() -> int:
+        return int(lib.aclrtLaunchKernelWithHostArgs(plain.handle, 2, stream.handle, config, block, 8, ffi.NULL, 0))
+
+    assert launch() == lib.ACL_ERROR_RT_PARAM_INVALID
+    config.attrs = ffi.NULL
+    assert launch() == lib.ACL_ERROR_RT_PARAM_INVALID
+    config.attrs, config.numAttrs = attribute, 0
+    assert launch() == 0
+    stream.synchronize()
+    assert out.numpy().tolist() == [1, 1, 0, 0]
+
+
+def test_what_is_known_of_a_kernel_in_c(kernel: Any, plain: Any) -> None:
+    invalid, wrong = lib.ACL_ERROR_INVALID_PARAM, lib.ACL_ERROR_RT_INVALID_HANDLE
+    size, name, attribute = ffi.new("size_t *"), ffi.new("char[]", 16), ffi.new("int64_t *")
+    assert lib.aclrtFunctionGetParamCount(kernel.handle, size) == 0
+    assert size[0] == 5
+    assert lib.aclrtFunctionGetParamCount(plain.handle, size) == lib.ACL_ERROR_RT_PARAM_INVALID
+    assert lib.aclrtFunctionGetParamInfo(kernel.handle, 4, ffi.NULL, size) == 0
+    assert size[0] == 4
+    assert lib.aclrtFunctionGetParamInfo(kernel.handle, 4, ffi.NULL, ffi.NULL) == invalid
+    assert lib.aclrtFunctionGetParamInfo(kernel.handle, 5, size, size) == lib.ACL_ERROR_RT_PARAM_INVALID
+    assert lib.aclrtGetFunctionName(kernel.handle, 10, name) == lib.ACL_ERROR_RT_PARAM_INVALID  # no room for its end
+    assert lib.aclrtGetFunctionName(kernel.handle, 11, name) == 0
+    assert ffi.string(name) == b"add_custom"
+    assert lib.aclrtGetFunctionAttribute(kernel.handle, 99, attribute) == lib.ACL_ERROR_RT_PARAM_INVALID
+    assert lib.aclrtGetFunctionAttribute(kernel.binary.handle, lib.ACL_FUNC_ATTR_KERNEL_TYPE, attribute) == wrong
+    binary = ffi.new("aclrtBinHandle *")
+    assert lib.aclrtFunctionGetBinary(kernel.handle, binary) == 0
+    assert binary[0] == kernel.binary.handle
+    assert lib.aclrtBinaryGetGlobal(kernel.binary.handle, b"nothing", ffi.NULL, ffi.NULL) == invalid
+    assert lib.aclrtBinaryGetGlobal(kernel.binary.handle, b"nothing", ffi.NULL, size) == lib.ACL_ERROR_RT_SYMBOL_NOT_FOUND
+    assert lib.aclrtBinarySetExceptionCallback(kernel.binary.handle, ffi.NULL, ffi.NULL) == invalid
+    assert lib.aclrtBinaryUnLoad(kernel.handle) == wrong
