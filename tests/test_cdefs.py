@@ -34,6 +34,9 @@ def test_no_declaration_is_overlooked() -> None:
               for concept in cdefs.order() for m in cdefs._FUNCTION.finditer(cdefs.text(concept))}
     assert len(wanted) > 1500
     assert cdefs._functions() == wanted
+    assert cdefs.operators(own=False) == sorted(
+        n[:-len("GetWorkspaceSize")] for n in wanted if n.endswith("GetWorkspaceSize")
+        and cdefs._built_in_operator(n[:-len("GetWorkspaceSize")]) is not None)
 
 
 @needs_compiler

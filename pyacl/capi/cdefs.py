@@ -156,7 +156,8 @@ def operator(name: str) -> Optional[Prototype]:
 def operators(own: bool = True) -> list[str]:
     """Every declared operator's name; with `own` users' own, too."""
     end = len(_OPERATOR)
-    names = {n[:-end] for n in _functions() if n.endswith(_OPERATOR) and _built_in_operator(n[:-end])}
+    names = {n[:-end] for n, (_, params) in _functions().items()
+             if n.endswith(_OPERATOR) and params.rpartition(",")[2].lstrip().startswith("aclOpExecutor **")}
     return sorted(names | set(_declared) if own else names)
 
 
