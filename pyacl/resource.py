@@ -8,6 +8,7 @@ exit closes what is left, what depends on others first.
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import threading
 import warnings
@@ -321,6 +322,9 @@ class _Kept:
         self.obj = obj
 
 
+_batch_numbers = itertools.count()
+_swapping = threading.RLock()  # of a stream's table: two threads must not take the same one
+
 # What is queued on each stream, by the stream's address. Reachable from here, what is in flight is never garbage.
 flights: dict[int, Flight] = {}
 
@@ -378,9 +382,11 @@ class Flight:
 
     def begin(self) -> list[int]:
         """Notes what is held now; to be called before a synchronise, and its answer given to `end` after it."""
-        if self.held:
-            self._batches[id(self.held)] = self.held
-            self.held = {}
+        fresh: dict[Any, Any] = {}
+        number = next(_batch_numbers)  # never used again, unlike an id: another thread may still know the old one
+        with _swapping:
+            if self.held:
+                self._batches[number], self.held = self.held, fresh
         return list(self._batches)
 
     def end(self, batches: list[int], code: int) -> None:

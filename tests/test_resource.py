@@ -282,6 +282,28 @@ def test_a_timed_out_synchronise_keeps_what_is_used(device: Any, stream: Any) ->
     gate.close()
 
 
+def test_a_wait_that_began_earlier_lets_go_of_nothing_that_came_later(device: Any, stream: Any) -> None:
+    class Thing:
+        pass
+
+    flight = stream.flight
+    for _ in range(20):
+        stream.hold([1])
+        earlier = flight.begin()  # one thread begins to wait,
+        flight.end(flight.begin(), 0)  # those of another one are over first,
+        stream.hold([2])
+        flight.end(flight.begin(), 0)
+        thing = Thing()
+        gone = weakref.ref(thing)
+        stream.hold(thing)
+        del thing
+        flight.begin()  # and its next one is not, when
+        flight.end(earlier, 0)  # that of the first is
+        assert gone() is not None
+        stream.synchronize()
+        assert gone() is None
+
+
 def test_hold_keeps_any_object_until_the_next_synchronise(device: Any, stream: Any) -> None:
     class Thing:
         pass

@@ -332,3 +332,69 @@ def test_what_is_no_stream_is_refused(device: Any, wrong: Any) -> None:
                 lambda: pyacl.memcpy_2d(x, 4, np.ones(8, np.uint8), 4, 4, 2, stream=wrong)):
         with pytest.raises(TypeError, match="Stream"):
             use()
+
+
+def test_threads_that_queue_and_wait_at_random() -> None:
+    assert python("""
+    import random, threading
+
+    device, done = pyacl.Device(0), []
+
+    def work(seed):
+        rng = random.Random(seed)
+        device.set_current()
+        one, streams, events = pyacl.Tensor.full(256, 1), [pyacl.Stream() for _ in range(3)], []
+        sums, wanted, called, calls = [pyacl.Tensor.zeros(256) for _ in streams], [0] * 3, [], 0
+
+        def add(i):
+            pyacl.ops.aclnnInplaceAdd(sums[i], one, 1, stream=streams[i])
+            wanted[i] += 1
+
+        def follow(i, j):
+            events.append(streams[i].record())
+            streams[j].wait(events[-1])
+
+        def hand_over(i):
+            j = (i + 1) % 3
+            follow(i, j)
+            pyacl.memcpy_async(sums[j], sums[i], streams[j])
+            wanted[j] = wanted[i]
+            follow(j, i)
+
+        def call(i):
+            nonlocal calls
+            streams[i].call(called.append, 1)
+            calls += 1
+
+        def hurry(i):
+            try:
+                streams[i].synchronize(timeout=0.0005)
+            except pyacl.SyncTimeoutError:
+                pass
+
+        def wait(i, stream=None):
+            (stream or streams[i]).synchronize()
+            assert (sums[i].numpy() == wanted[i]).all()
+
+        def use_workspace(i):
+            pyacl.ops.aclnnMm(pyacl.Tensor.zeros((2, 2)), pyacl.Tensor.zeros((2, 2)), pyacl.Tensor.empty((2, 2)), 0,
+                              stream=streams[i])
+
+        steps = [add] * 5 + [hand_over, call, hurry, wait, lambda i: wait(i, device), use_workspace,
+                             lambda i: streams[i].query()]
+        for _ in range(150):
+            rng.choice(steps)(rng.randrange(3))
+        for i in range(3):
+            wait(i)
+        assert len(called) == calls
+        for resource in [*streams, *events]:
+            resource.close()
+        done.append(seed)
+
+    for seed in range(0, 16, 4):
+        threads = [threading.Thread(target=work, args=(seed + i,)) for i in range(4)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+    print(len(done))
+    device.close()
+    """) == "16\n"
