@@ -1,5 +1,5 @@
-"""float16 and bfloat16 to float32 and back, rounded to nearest even: by the machine's own instructions where the
-compiled loops are there (`half_build`), else by numpy."""
+"""float16 and bfloat16 to float32 and back, rounded to nearest even, and polynomials of float32: by the machine's own
+instructions where the compiled loops are there (`half_build`), else by numpy."""
 
 from __future__ import annotations
 
@@ -54,6 +54,21 @@ def narrow(array: Any, dtype: Any, out: Any = None) -> Any:
     loop = _loops.pyacl_narrow_brain if out.dtype == _BF16 else _loops.pyacl_narrow
     loop(_memory(array), _memory(out.view(_BITS)), out.size)
     return out
+
+
+def polynomial(coefficients: Any, x: Any) -> Any:
+    """By Horner's rule, in the order of x's elements; the highest of the float32 coefficients comes first."""
+    if _loops is None:
+        y = np.full(x.shape, coefficients[0])
+        for c in coefficients[1:]:
+            y *= x
+            y += c
+        return y
+    x = np.ascontiguousarray(x)
+    y = np.empty(x.shape, _F32)
+    _loops.pyacl_polynomial(_module.ffi.from_buffer("float[]", coefficients), len(coefficients) - 1, _memory(x),
+                            _memory(y), y.size)
+    return y
 
 
 def _dense(array: Any) -> Any:

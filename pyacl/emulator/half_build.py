@@ -1,7 +1,9 @@
-"""Builds the emulator's compiled loops (called by ``setup.py``, never at run time): half precision to float32 and back.
+"""Builds the emulator's compiled loops (called by ``setup.py``, never at run time): half precision to float32 and back,
+and polynomials.
 
 numpy converts float16 one element after another in software, which is the larger part of the time of nearly every
-float16 operator. Machines have instructions for it. Without a compiler, `half` takes numpy's way.
+float16 operator. Machines have instructions for it. Of a polynomial it makes two passes over memory for each degree.
+Without a compiler, `half` takes numpy's way; the results are the same, bit by bit.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ void pyacl_widen(const void *from, void *to, size_t count);
 void pyacl_narrow(const void *from, void *to, size_t count);
 void pyacl_widen_brain(const void *from, void *to, size_t count);
 void pyacl_narrow_brain(const void *from, void *to, size_t count);
+void pyacl_polynomial(const float *coefficients, size_t degree, const void *from, void *to, size_t count);
 int pyacl_fast(void);
 """
 
@@ -42,6 +45,23 @@ FAST void pyacl_narrow_brain(const float *from, uint16_t *to, size_t count) {
         int32_t rounded = bits + 0x7fff + (bits >> 16 & 1), nan = 0x7fc00000 | (bits & 0x80000000);
         rounded = value != value ? nan : rounded; /* signed: compilers blend that well */
         to[i] = (uint32_t)rounded >> 16;
+    }
+}
+
+#define RUN 256
+
+/* The highest coefficient comes first. */
+FAST void pyacl_polynomial(const float *coefficients, size_t degree, const float *from, float *to, size_t count) {
+    float x[RUN] = {0}, y[RUN];
+    for (size_t i = 0; i < count; i += RUN) {
+        size_t n = count - i < RUN ? count - i : RUN;
+        memcpy(x, from + i, n * sizeof *x);
+        for (size_t k = 0; k < RUN; k++)
+            y[k] = coefficients[0];
+        for (size_t d = 1; d <= degree; d++)
+            for (size_t k = 0; k < RUN; k++)
+                y[k] = y[k] * x[k] + coefficients[d];
+        memcpy(to + i, y, n * sizeof *y);
     }
 }
 
@@ -98,5 +118,7 @@ int pyacl_fast(void) { return 0; }
 def half() -> cffi.FFI:
     ffi = cffi.FFI()
     ffi.cdef(DECLARATIONS)
-    ffi.set_source("pyacl.emulator._half", SOURCE, optional=True, extra_compile_args=["-O3", "-g0", "-w"])
+    # A product and a sum are rounded one after the other, as in numpy.
+    ffi.set_source("pyacl.emulator._half", SOURCE, optional=True,
+                   extra_compile_args=["-O3", "-g0", "-w", "-ffp-contract=off"])
     return ffi

@@ -60,3 +60,15 @@ def test_any_layout(dtype: Any) -> None:
         out = np.empty(view.shape[::-1], dtype).T
         half.narrow(view, dtype, out)
         np.testing.assert_array_equal(out.astype(np.float32), view)
+
+
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 1000])
+def test_polynomials(count: int) -> None:
+    """The same roundings in the same order, one after each product and each sum."""
+    rng = np.random.default_rng(count)
+    coefficients, x = rng.standard_normal(7).astype(np.float32), rng.standard_normal((2, count)).astype(np.float32)
+    expected = np.full(x.shape, coefficients[0])
+    for c in coefficients[1:]:
+        expected = expected * x + c
+    np.testing.assert_array_equal(half.polynomial(coefficients, x), expected)
+    np.testing.assert_array_equal(half.polynomial(coefficients, x.T), expected.T)

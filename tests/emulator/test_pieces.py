@@ -122,9 +122,8 @@ def test_attention_does_not_hold_all_scores(stream: Any, sparse: int) -> None:
 def test_choose_keeps_all_bits(dtype: Any) -> None:
     """NaNs with their bits, and shapes that broadcast."""
     size = 3 * choice.SMALL
-    x, y = (np.frombuffer(rng.bytes(size * np.dtype(dtype).itemsize), np.uint8) for _ in range(2))
-    x, y = (v & 1 if dtype is bool else v for v in (x, y))
-    x, y = x.view(dtype), y.view(dtype)
+    high = 2 if dtype is bool else 256
+    x, y = (rng.integers(0, high, size * np.dtype(dtype).itemsize, np.uint8).view(dtype) for _ in range(2))
     mask = rng.random(size) < 0.5
     for a, b in ((x, y), (x[:1], y), (x, y[0]), (x[:1], y[:1])):
         found, expected = choice.choose(mask, a, b), np.where(mask, a, b)

@@ -12,6 +12,7 @@ from typing import Any, Callable
 
 import numpy as np
 
+from .. import half
 from .choice import choose
 
 _DEGREE = {8: 30, 4: 14}  # by the size of the result's elements
@@ -81,24 +82,19 @@ _ONE = 4.0  # from here on erf is 1 in float32
 
 @cache
 def _slope(degree: int = 8) -> Any:
-    """Coefficients in x^2 of atanh(erf(x)) / x, which is smooth; where erf is nearly 1 the fit may be coarse."""
+    """Coefficients in x^2, the highest first, of atanh(erf(x)) / x, which is smooth; where erf is nearly 1 the fit is
+    coarse."""
     points = np.linspace(_ONE / 256, _ONE, 256)
     near, far = np.array([math.erf(p) for p in points]), np.array([math.erfc(p) for p in points])
     fit = np.polynomial.Chebyshev.fit(points * points, np.log((1 + near) / far) / (2 * points), degree,
                                       domain=[0, _ONE * _ONE], w=far * (1 + near) * points / near)
-    return fit.convert(kind=np.polynomial.Polynomial).coef.astype(np.float32)
+    return np.ascontiguousarray(fit.convert(kind=np.polynomial.Polynomial).coef[::-1], np.float32)
 
 
 def _erf_single(x: Any, out: Any = None) -> Any:
     """float32, by a tanh of a polynomial: to 3 units in the last place."""
-    x = np.minimum(np.maximum(x, np.float32(-_ONE)), np.float32(_ONE))
-    square = np.square(x)
-    *rest, last = _slope()
-    y = square * last
-    for c in rest[:0:-1]:
-        y += c
-        y *= square
-    y += rest[0]
+    x = np.clip(x, np.float32(-_ONE), np.float32(_ONE))
+    y = half.polynomial(_slope(), np.square(x))
     y *= x
     return np.tanh(y, out=y if out is None else out)
 
