@@ -141,7 +141,7 @@ def _casts(params: str) -> str:
 def nanobind(library: Path) -> Any:
     """A nanobind module that takes addresses as integers; None where nanobind or g++ is not there."""
     try:
-        import nanobind as package  # type: ignore[import-untyped]
+        import nanobind as package
     except ImportError:
         return None
     code = _nanobind_source()
