@@ -239,6 +239,24 @@ def test_the_room_that_was_asked_for_is_the_limit(plain: Any) -> None:
             pyacl.ArgsHandle(plain, nbytes=wrong)
 
 
+def test_buffers_and_null_pointers(plain: Any, stream: Any) -> None:
+    with pyacl.DeviceBuffer(16) as buffer:
+        pyacl.memset(buffer, 0)
+        args = pyacl.ArgsHandle(plain)
+        index = args.append(buffer)
+        args.finalize()
+        plain.launch(args, 4, stream)
+        args.update(index, None)
+        args.update(index, buffer)
+        args.finalize()
+        plain.launch(args, 2, stream)
+        stream.synchronize()
+        found = np.empty(4, np.int32)
+        buffer.copy_to(found)
+        assert found.tolist() == [2, 2, 1, 1]
+        assert len(args) == 1
+
+
 def test_what_is_no_kernel_has_no_arguments(kernel: Any) -> None:
     with pytest.raises(TypeError, match="is of a Kernel"):
         pyacl.ArgsHandle(kernel.binary)
@@ -374,6 +392,42 @@ with pyacl.Device(0), pyacl.Stream() as stream, pyacl.Binary.from_file({str(libr
     assert done.stdout.split("\n")[0] == "[1, 1]", done.stderr
 
 
+def test_a_callback_that_raises_is_told_of_and_does_no_harm(kernel: Any, stream: Any, capfd: Any) -> None:
+    def wrong(error: Any) -> None:
+        raise LookupError("in the callback")
+
+    v = Vectors()
+    kernel.binary.on_exception(wrong)
+    kernel.launch_args(stream, 1, v.tensors[0], np.uint64(16), v.tensors[2], np.uint64(0), np.float32(1))
+    with pytest.raises(pyacl.DeviceFaultError):
+        stream.synchronize()
+    told = capfd.readouterr().err
+    assert "the exception callback of add_custom.so raised" in told
+    assert "LookupError: in the callback" in told
+
+
+def test_a_mix_kernel_runs_its_cube_part_and_its_vector_parts(tmp_path: Path, device: Any, stream: Any) -> None:
+    """As docs/kernel-abi.md has it: slot 0 is the system's, and each block runs one cube part, then two vector parts."""
+    source = """
+    #include "pyacl_kernel.h"
+    struct arguments { uint64_t sync; int32_t *cube, *vector; const int32_t *factor; };
+    PYACL_KERNEL mixed_mix_aic(const struct arguments *a, const pyacl_block *b) {
+        a->cube[b->index] = a->sync && b->system_size == 8 && b->parts == 1 ? *a->factor : -1;
+    }
+    PYACL_KERNEL mixed_mix_aiv(const struct arguments *a, const pyacl_block *b) {
+        a->vector[b->index * b->parts + b->part] = a->cube[b->index] * (int)(b->part + 1);
+    }
+    """
+    cube, vector = pyacl.Tensor.zeros((3,), np.int32), pyacl.Tensor.zeros((6,), np.int32)
+    with pyacl.Binary.from_file(compile_kernels(tmp_path, "mixed", source)) as binary:
+        kernel = binary.function("mixed")
+        assert (kernel.core_type, kernel.ratio) == ("mix", (1, 2))
+        kernel.launch_args(stream, 3, cube, vector, placeholder=np.int32([7]))
+        stream.synchronize()
+    assert cube.numpy().tolist() == [7, 7, 7]
+    assert vector.numpy().tolist() == [7, 14] * 3
+
+
 # The C functions themselves
 
 def test_more_than_128_arguments_and_a_placeholder_beyond_the_memory_in_c(plain: Any) -> None:
@@ -450,3 +504,23 @@ def test_what_is_known_of_a_kernel_in_c(kernel: Any, plain: Any) -> None:
     assert lib.aclrtBinaryGetGlobal(kernel.binary.handle, b"nothing", ffi.NULL, size) == lib.ACL_ERROR_RT_SYMBOL_NOT_FOUND
     assert lib.aclrtBinarySetExceptionCallback(kernel.binary.handle, ffi.NULL, ffi.NULL) == invalid
     assert lib.aclrtBinaryUnLoad(kernel.handle) == wrong
+
+
+def test_binaries_of_memory_in_c(libraries: Path, device: Any) -> None:
+    """The older way: a description of the memory first, which stays the user's."""
+    data = (libraries / "plain.so").read_bytes()
+    kept = ffi.from_buffer(data)
+    source = lib.aclrtCreateBinary(kept, len(data))
+    assert source != ffi.NULL
+    binary, function = ffi.new("aclrtBinHandle *"), ffi.new("aclrtFuncHandle *")
+    assert lib.aclrtBinaryLoad(source, ffi.NULL) == lib.ACL_ERROR_INVALID_PARAM
+    assert lib.aclrtBinaryLoad(source, binary) == 0
+    assert lib.aclrtDestroyBinary(source) == 0
+    assert lib.aclrtDestroyBinary(source) == lib.ACL_ERROR_RT_PARAM_INVALID
+    assert lib.aclrtBinaryLoad(source, binary) == lib.ACL_ERROR_RT_PARAM_INVALID
+    assert lib.aclrtBinaryGetFunction(binary[0], b"plain", function) == 0
+    assert lib.aclrtBinaryUnLoad(binary[0]) == 0
+    assert lib.aclrtCreateBinary(ffi.NULL, 8) == ffi.NULL
+    empty = lib.aclrtCreateBinary(kept, 0)
+    assert lib.aclrtBinaryLoad(empty, binary) == lib.ACL_ERROR_RT_PARAM_INVALID
+    lib.aclrtDestroyBinary(empty)

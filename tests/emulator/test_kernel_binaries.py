@@ -209,6 +209,21 @@ def test_descriptions_of_any_content_are_told_of_at_most() -> None:
         assert list(objects.read(data, text[:rng.randrange(2 * len(text))], "Add_1.o").kernels) == ["Add_1"]
 
 
+def test_global_variables(device: Any) -> None:
+    data = write([Code("add_custom")], variables={"limits": np.int32([3, 4, 5]).tobytes(), "nothing": b""})
+    with pyacl.Binary.from_bytes(data) as binary:
+        address, size = binary.variable("limits")
+        assert size == 12
+        found = np.empty(3, np.int32)
+        pyacl.DeviceBuffer.from_address(address, size).copy_to(found)
+        assert found.tolist() == [3, 4, 5]
+        assert binary.variable("limits") == (address, size)
+        assert binary.variable("nothing")[1] == 0
+        for name in ("limit", "add_custom"):
+            with pytest.raises(LookupError, match=f"no global variable '{name}'"):
+                binary.variable(name)
+
+
 def test_two_kernels_of_one_name_are_refused(device: Any) -> None:
     with pytest.raises(ValueError, match="twice"):
         pyacl.Binary.from_bytes(write([Code("add"), Code("add")]))

@@ -161,9 +161,9 @@ class Code:
     size: int = 64
 
 
-def write(functions: list[Code], machine: int = AI_CORE, sections: dict[str, bytes] | None = None) -> bytes:
-    """A small object with empty functions, a note for each that has one, and further `sections`: what tests, and
-    kernels that exist only in Python, need."""
+def write(functions: list[Code], machine: int = AI_CORE, variables: dict[str, bytes] | None = None) -> bytes:
+    """A small object with empty functions, a note for each that has one, and global variables: what tests, and kernels
+    that exist only in Python, need."""
     names = bytearray(b"\0")
     strings = bytearray(b"\0")
 
@@ -175,8 +175,10 @@ def write(functions: list[Code], machine: int = AI_CORE, sections: dict[str, byt
     text = b"\0" * sum(f.size for f in functions)
     parts: list[tuple[str, int, bytes, int, int]] = [(".text", 1, text, 0, 0)]
     parts += [(f".ascend.meta.{f.symbol}", 7, f.note, 0, 0) for f in functions if f.note]
-    parts += [(name, 1, contents, 0, 0) for name, contents in (sections or {}).items()]
     symbols = bytearray(_SYMBOL.size)
+    for name, contents in (variables or {}).items():  # each in a section of its own
+        parts.append((f".data.{name}", 1, contents, 0, 0))
+        symbols += _SYMBOL.pack(add(strings, name), GLOBAL << 4 | OBJECT, 0, len(parts), 0, len(contents))
     at = 0
     for function in functions:
         symbols += _SYMBOL.pack(add(strings, function.symbol), GLOBAL << 4 | FUNC, 0, 1, at, function.size)
