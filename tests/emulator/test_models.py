@@ -299,7 +299,9 @@ def test_weights_are_aligned(shift: int, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(onnxruntime, "OrtValue", Spy)
     data = b"".join(compiler.compile_model(models.dense(), compiler.Options(name="n" * shift, command="c" * 9 * shift)))
-    content = np.frombuffer(container.parse(data).find(container.WEIGHTS_DATA), np.uint8)
+    weights = container.parse(data).find(container.WEIGHTS_DATA)
+    assert weights is not None
+    content = np.frombuffer(weights, np.uint8)
     assert content.ctypes.data % 16 == np.frombuffer(data, np.uint8).ctypes.data % 16
     moved = memoryview(bytes(shift) + data)[shift:]
     parsed = container.parse(moved)

@@ -125,6 +125,8 @@ def test_choose_keeps_all_bits(dtype: Any) -> None:
     high = 2 if dtype is bool else 256
     x, y = (rng.integers(0, high, size * np.dtype(dtype).itemsize, np.uint8).view(dtype) for _ in range(2))
     mask = rng.random(size) < 0.5
+    a: Any
+    b: Any
     for a, b in ((x, y), (x[:1], y), (x, y[0]), (x[:1], y[:1])):
         found, expected = choice.choose(mask, a, b), np.where(mask, a, b)
         assert found.dtype == expected.dtype
