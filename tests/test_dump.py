@@ -102,6 +102,16 @@ with pyacl.Device(0), pyacl.Model.from_file({str(om)!r}) as model:
     np.testing.assert_array_equal(np.load(next(tmp_path.rglob("*output.0.npy"))), Y)
 
 
+def test_a_folder_that_is_gone(om: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "dumps"
+    folder.mkdir()
+    with ModelDump(configuration(tmp_path, dump_path=str(folder))), Model.from_file(om) as model:
+        folder.rmdir()
+        folder.write_text("a file in its place")
+        with pytest.raises(pyacl.AclError, match="cannot be written: Not a directory"):
+            model(X)
+
+
 @pytest.mark.parametrize("configured", [False, True])
 def test_callback(tmp_path: Path, initialised: None, configured: bool) -> None:
     """It gets what would be the files, in pieces, with and without a configuration."""

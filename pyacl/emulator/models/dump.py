@@ -148,8 +148,11 @@ def _save(path: str, slot: Slot, dtype: int) -> None:
     shape = slot.shape or ()
     array = memory.view(slot.address, nbytes(shape, dtype)).view(dtype_to_numpy(dtype)).reshape(shape)
     if callback is None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        np.save(path, array)
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            np.save(path, array)
+        except OSError as error:
+            raise Failure(lib.ACL_ERROR_WRITE_FILE, f"the dump {path} cannot be written: {error.strerror}") from None
         return
     content = io.BytesIO()
     np.save(content, array)
