@@ -422,7 +422,7 @@ def test_a_mix_kernel_runs_its_cube_part_and_its_vector_parts(tmp_path: Path, de
     with pyacl.Binary.from_file(compile_kernels(tmp_path, "mixed", source)) as binary:
         kernel = binary.function("mixed")
         assert (kernel.core_type, kernel.ratio) == ("mix", (1, 2))
-        kernel.launch_args(stream, 3, cube, vector, placeholder=np.int32([7]))
+        kernel.launch_args(stream, 3, cube, vector, placeholder=np.array([7], np.int32))
         stream.synchronize()
     assert cube.numpy().tolist() == [7, 7, 7]
     assert vector.numpy().tolist() == [7, 14] * 3

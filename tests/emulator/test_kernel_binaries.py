@@ -210,7 +210,7 @@ def test_descriptions_of_any_content_are_told_of_at_most() -> None:
 
 
 def test_global_variables(device: Any) -> None:
-    data = write([Code("add_custom")], variables={"limits": np.int32([3, 4, 5]).tobytes(), "nothing": b""})
+    data = write([Code("add_custom")], variables={"limits": np.array([3, 4, 5], np.int32).tobytes(), "nothing": b""})
     with pyacl.Binary.from_bytes(data) as binary:
         address, size = binary.variable("limits")
         assert size == 12
