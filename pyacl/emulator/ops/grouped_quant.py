@@ -9,7 +9,7 @@ import numpy as np
 from ...capi import lib
 from . import rules
 from .matmul import nz_weight
-from .quantise import f32, grouped_matmul, plain_scale, product, quantised, swiglu_of, symmetric, turned
+from .quantise import f32, plain_scale, product, quantised, swiglu_of, symmetric, turned
 from .registry import by_name, define
 from .types import INT4, S8
 
@@ -149,11 +149,6 @@ def finalize_nz_shape(given: dict[str, Any]) -> Any:
     return finalize_shape(given)
 
 
-def check_nz(x: Any, weights: Any, *_: Any) -> None:
-    for weight in weights:
-        nz_weight(weight)
-
-
 _COMMON: dict[str, Any] = {"workspace": WORKSPACE, "oracle": "torch.matmul, group by group"}
 define("GroupedMatmulAdd", add, add_shape, raw=True,
        dtypes={"x": HALVES, "weight": HALVES, "groupList": "s64", "yRef": "f32"}, **_COMMON)
@@ -168,5 +163,3 @@ by_name("GroupedMatmulFinalizeRouting GroupedMatmulFinalizeRoutingV2 GroupedMatm
 by_name("GroupedMatmulFinalizeRoutingWeightNz GroupedMatmulFinalizeRoutingWeightNzV2", finalize, finalize_nz_shape,
         raw=True, private_formats=True, optional="bias sharedInput logit", deviations="no asymmetric int4 weights",
         dtypes={"scale": "f32 bf16 s64"}, **_COMMON)
-by_name("GroupedMatmulWeightNz", grouped_matmul, raw=True, private_formats=True, check=check_nz,
-        deviations="antiquantised weights, offsets and activations are not emulated", **_COMMON)

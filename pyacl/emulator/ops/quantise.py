@@ -378,65 +378,6 @@ def weight_quant_matmul(given: dict[str, Any]) -> Any:
     return stored(y, out) if out.dtype in INTEGERS else y
 
 
-def grouped_matmul(given: dict[str, Any]) -> Any:
-    """One product a group: of listed tensors, or of one tensor's rows (or inner dimension) cut by the group list."""
-    xs, weights, outs = given["x"], given["weight"], given["outs"]
-    refused = [n for n in ("antiquantScaleOptional", "antiquantOffsetOptional", "offsetOptional",
-                           "activationInputOptional") if given.get(n)]
-    if refused or given.get("actType"):
-        raise NotImplementedError(f"grouped matmul with {', '.join(refused) or 'an activation'}")
-    sizes, kind = given["groupListOptional"], given.get("groupType", -1 if given["groupListOptional"] is None else 0)
-    count = len(weights) if len(weights) > 1 else weights[0].shape[0] if weights[0].ndim == 3 else 1
-    if sizes is not None and len(xs) == 1:
-        ends = np.asarray(sizes, np.int64).reshape(-1)
-        if given.get("groupListType", 0) == 1:
-            ends = np.cumsum(ends)
-        cuts = list(zip([0, *ends[:-1]], ends))
-        count = len(cuts)
-        if kind == 2:
-            xs = [xs[0][:, a:b] for a, b in cuts]
-            weights = [weights[0][a:b] for a, b in cuts]
-        else:
-            xs = [xs[0][a:b] for a, b in cuts]
-    results = []
-    for i in range(count):
-        x = xs[i] if len(xs) > 1 else xs[0]
-        weight = weights[i] if len(weights) > 1 else weights[0][i] if weights[0].ndim == 3 else weights[0]
-        results.append(_group(given, i, x, weight))
-    if len(outs) == 1 and count > 1:
-        if kind == 2:
-            return [np.stack(results)]
-        whole = np.concatenate(results)
-        missing = outs[0].shape[0] - whole.shape[0]
-        return [np.concatenate([whole, np.zeros((missing, whole.shape[1]), whole.dtype)]) if missing > 0 else whole]
-    return results
-
-
-def _group(given: dict[str, Any], i: int, x: Array, weight: Array) -> Array:
-    def member(name: str) -> Any:
-        values = given.get(name)
-        if not values:
-            return None
-        return values[i] if len(values) > 1 else values[0][i] if values[0].ndim > 1 else values[0]
-
-    bias, scale = member("biasOptional"), plain_scale(member("scaleOptional"))
-    if x.dtype not in INTEGERS and x.dtype != INT4:
-        y = np.matmul(f32(x), f32(weight))
-        return y if bias is None else y + f32(bias)
-    y = product(x, weight)
-    if bias is not None:
-        y = y + bias
-    y = y.astype(np.float32) * (1 if scale is None else scale)
-    token = given.get("perTokenScaleOptional")
-    if token:
-        flat = token[0].reshape(-1)
-        rows = x.shape[0]
-        start = given.setdefault("_row", 0)
-        y = y * flat[start:start + rows, None]
-        given["_row"] = start + rows
-    return y
-
-
 define("AscendQuant AscendQuantV3", ascend_quant, raw=True, optional="offset", shape=quant_shape, oracle="numpy")
 define("AscendAntiQuant", anti_quant, raw=True, optional="offset", oracle="numpy")
 define("Quantize", quantize, optional="zeroPoints", shape=rules.same, oracle="torch, with each channel's scale")
@@ -459,6 +400,3 @@ by_name("QuantMatmulV3 QuantMatmulV4 QuantMatmulV5", quant_matmul, raw=True, sha
         oracle="torch.matmul", deviations="V5's offsets and output scale, and group-wise scales, are not emulated")
 by_name("WeightQuantBatchMatmulV2 WeightQuantBatchMatmulV3", weight_quant_matmul, raw=True, workspace=4096,
         oracle="torch.matmul", deviations="private formats of the weight are not emulated")
-by_name("GroupedMatmul GroupedMatmulV2 GroupedMatmulV3 GroupedMatmulV4 GroupedMatmulV5", grouped_matmul, raw=True,
-        workspace=4096, oracle="torch.matmul",
-        deviations="antiquantised weights, offsets and activations are not emulated")

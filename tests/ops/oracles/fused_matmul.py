@@ -9,7 +9,7 @@ import numpy as np
 from pyacl.emulator.ops.types import BF16, F16, F32, INT4
 
 from ..oracle import Draw, Oracle, torch
-from .quant_matmul import hardware, int8
+from .quant_matmul import hardware, int8, word
 from .quantise import functional, given, named, rounded
 
 HALVES = [F16, BF16]
@@ -104,12 +104,6 @@ def draw_ffn(d: Draw) -> list[Any]:
         put("scale", d.array((*lead, n) if d.flag() else (experts or 1,), F32, 5, 50))
         put("offset", d.array((experts or 1,), F32, -9, 9) if d.flag() else None)
     return given(d, **values)
-
-
-def word(v: Any) -> Any:
-    """Scales as float32, whatever they come as."""
-    return v if v.is_floating_point() else torch.from_numpy(
-        (v.numpy() & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.float32).reshape(v.shape))
 
 
 def ffn(g: dict[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from pyacl.emulator.ops.types import BF16, F16, F32, INT4
 
 from ..oracle import Draw, Fractal, Oracle, torch
 from .quant_matmul import int8
-from .quantise import CLOSE, by_row, draw_grouped, given, grouped, half_silu, named
+from .quantise import CLOSE, by_row, given, half_silu, named
 
 
 def groups_of(d: Draw, low: int = 0, most: int = 4) -> Any:
@@ -119,13 +119,6 @@ def finalize(g: dict[str, Any]) -> Any:
     return out.float()
 
 
-def draw_nz(d: Draw) -> list[Any]:
-    values = draw_grouped(d)
-    position = [p.name for p in d.signature.inputs].index("weight")
-    values[position] = [Fractal(w) for w in values[position]]
-    return [0 if v is None and p.kind == "plain" else v for p, v in zip(d.signature.inputs, values)]
-
-
 ORACLES = {
     "GroupedMatmulAdd": Oracle(add, draw_add, **CLOSE),
     **{n: Oracle(named(swiglu)(n), draw_swiglu, **CLOSE)
@@ -133,5 +126,4 @@ ORACLES = {
     **{f"GroupedMatmulFinalizeRouting{n}": Oracle(named(finalize)(f"GroupedMatmulFinalizeRouting{n}"), draw_finalize,
                                                   rtol=1e-4, atol=1e-3, cases=8)
        for n in ("", "V2", "V3", "WeightNz", "WeightNzV2")},
-    "GroupedMatmulWeightNz": Oracle(named(grouped)("GroupedMatmulWeightNz"), draw_nz),
 }

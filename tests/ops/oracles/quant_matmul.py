@@ -59,6 +59,12 @@ def hardware(scales: Any, offsets: Any = None) -> Any:
     return np.array([w | 1 << 46 | o << 37 for w, o in zip(words, low)], np.uint64)
 
 
+def word(v: Any) -> Any:
+    """Scales as float32, whatever they come as."""
+    return v if v.is_floating_point() else torch.from_numpy(
+        (v.numpy() & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.float32).reshape(v.shape))
+
+
 def draw_vector(d: Draw) -> list[Any]:
     m, k, n = sizes(d)
     left, right = d.flag(), d.flag()

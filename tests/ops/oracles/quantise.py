@@ -331,46 +331,6 @@ def weight(g: dict[str, Any]) -> Any:
     return y if g["biasOptional"] is None else y + g["biasOptional"]
 
 
-def draw_grouped(d: Draw) -> list[Any]:
-    dtype = d.choice([F16, BF16])
-    groups, k, n = d.integer(2, 3), d.integer(1, 4), d.integer(1, 4)
-    counts = d.rng.integers(1, 4, groups)
-    names = [p.name for p in d.signature.inputs]
-    listed = "groupType" not in names or "groupListOptional" not in names or d.flag()
-    bias_type = F16 if dtype == F16 else F32
-    values: dict[str, Any] = {n_: 0 for n_ in ("splitItem", "groupType", "groupListType", "actType") if n_ in names}
-    if listed:
-        values["x"] = [d.array((int(c), k), dtype, -1, 1) for c in counts]
-        if "groupType" in names:
-            values["groupType"] = -1
-        values["weight"] = [d.array((k, n), dtype, -1, 1) for _ in counts]
-        values["biasOptional"] = [d.array((n,), bias_type) for _ in counts] if d.flag() else []
-    else:
-        values["x"] = [d.array((int(counts.sum()), k), dtype, -1, 1)]
-        values["weight"] = [d.array((groups, k, n), dtype, -1, 1)]
-        values["splitItem"] = 3
-        ends = np.cumsum(counts)
-        if "groupListType" in names:
-            values["groupListType"] = d.integer(0, 1)
-            ends = counts if values["groupListType"] == 1 else ends
-        tensor = next(p for p in d.signature.inputs if p.name == "groupListOptional").kind == "tensor"
-        values["groupListOptional"] = ends.astype(np.int64) if tensor else tuple(int(e) for e in ends)
-    return given(d, **values)
-
-
-def grouped(g: dict[str, Any]) -> Any:
-    xs, weights = g["x"], g["weight"]
-    if len(xs) == 1 and len(weights) == 1:
-        sizes = torch.as_tensor(g["groupListOptional"])
-        counts = sizes if g.get("groupListType") == 1 else torch.diff(sizes, prepend=torch.zeros(1, dtype=sizes.dtype))
-        parts = torch.split(xs[0], counts.tolist())
-        found = [[torch.cat([p @ w for p, w in zip(parts, weights[0])])]]
-    else:
-        biases = g["biasOptional"] or [0] * len(xs)
-        found = [[x @ w + b for x, w, b in zip(xs, weights, biases)]]
-    return (*found, None, None) if "actType" in g else tuple(found)
-
-
 CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 ORACLES = {
     "AscendQuant": Oracle(ascend, draw_ascend, exact=True), "AscendQuantV3": Oracle(ascend, draw_ascend, exact=True),
@@ -389,6 +349,4 @@ ORACLES = {
     **{n: Oracle(named(matmul)(n), draw_matmul) for n in ("QuantMatmulV3", "QuantMatmulV4", "QuantMatmulV5")},
     **{n: Oracle(named(weight)(n), draw_weight, atol=1e-2)
        for n in ("WeightQuantBatchMatmulV2", "WeightQuantBatchMatmulV3")},
-    **{n: Oracle(named(grouped)(n), draw_grouped)
-       for n in ("GroupedMatmul", "GroupedMatmulV2", "GroupedMatmulV3", "GroupedMatmulV4", "GroupedMatmulV5")},
 }
