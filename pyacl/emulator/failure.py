@@ -106,7 +106,7 @@ def _interrupt_when_freed() -> Any:
 def guard(name: str, function: Callable[..., Any], returns: str) -> Callable[..., Any]:
     """`function` as C sees it: a code where it returns a status, else NULL or 0 when it fails."""
     status = returns in ("aclError", "aclnnStatus")
-    failed: Any = None if returns == "void" else ffi.NULL if "*" in returns else 0
+    failed: Any = None if returns == "void" else ffi.NULL if ffi.typeof(returns).kind == "pointer" else 0
 
     @functools.wraps(function)
     def call(*args: Any) -> Any:
