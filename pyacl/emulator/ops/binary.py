@@ -10,7 +10,7 @@ from ...capi import lib
 from . import rules
 from .choice import choose
 from .registry import define, elementwise, family
-from .types import BOOL, C64, C128, COMPLEXES, DTYPES, F64, INTEGERS
+from .types import BF16, BOOL, C64, C128, COMPLEXES, DTYPES, F32, F64, INTEGERS
 from .unary import bounds
 
 
@@ -97,6 +97,18 @@ def clamp_max(x: Any, high: Any, out: Any = None) -> Any:
 
 def floor_divide(x: Any, y: Any) -> Any:
     return div_mod(x, y, 2)
+
+
+def remainder(x: Any, y: Any) -> Any:
+    """The sign is that of y; of an integer by 0 the integer itself."""
+    found = np.remainder(x, y)
+    return np.where(y == 0, x, found).astype(found.dtype) if found.dtype.kind in "iu" else found
+
+
+def muls_type(x: Any, y: Any) -> Any:
+    """A number beside bfloat16 stays a float32; beside float16 it is rounded to it."""
+    found = rules.common(x, y)
+    return F32 if found == BF16 else found
 
 
 def xlogy(x: Any, y: Any) -> Any:
@@ -209,7 +221,8 @@ def precision_shape(golden: Any, found: Any) -> Any:
 elementwise("Add Adds AddV3", add, promote=(0, 1), one_pass=True, oracle="torch.add")
 elementwise("Sub Subs", sub, promote=(0, 1), one_pass=True, oracle="torch.sub")
 elementwise("Rsub Rsubs", rsub, promote=(0, 1), one_pass=True, oracle="torch.rsub")
-elementwise("Mul Muls", np.multiply, oracle="torch.mul")
+elementwise("Mul", np.multiply, oracle="torch.mul")
+elementwise("Muls", np.multiply, meet=muls_type, result=rules.common, oracle="torch.mul")
 elementwise("Div Divs", np.divide, meet=rules.floating, oracle="torch.div")
 elementwise("Maximum", np.maximum, oracle="torch.maximum")
 elementwise("Minimum", np.minimum, oracle="torch.minimum")
@@ -238,7 +251,7 @@ family(elementwise, (
 elementwise("DivMod DivMods DivV3", div_mod, promote=(0, 1), check=check_mode, result=div_result,
             oracle="torch.div_mod")
 elementwise("FloorDivide FloorDivides", floor_divide, oracle="torch.floor_divide")
-elementwise("RemainderTensorTensor RemainderTensorScalar RemainderScalarTensor", np.remainder, oracle="torch.remainder")
+elementwise("RemainderTensorTensor RemainderTensorScalar RemainderScalarTensor", remainder, oracle="torch.remainder")
 elementwise("FmodTensor FmodScalar", np.fmod, oracle="torch.fmod")
 
 family(elementwise, (
