@@ -267,7 +267,8 @@ def measure(pattern: str = "*") -> list[dict[str, Any]]:
     def placed(value: Any) -> Any:
         if isinstance(value, list):
             return [placed(v) for v in value]
-        return pyacl.Tensor.from_numpy(value) if isinstance(value, np.ndarray) else value
+        return pyacl.Tensor.from_numpy(value, format={4: "NCHW"}.get(value.ndim, "ND")) \
+            if isinstance(value, np.ndarray) else value
 
     found = []
     with pyacl.Device(0), pyacl.Stream() as stream:

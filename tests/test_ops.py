@@ -188,10 +188,11 @@ def test_scalar_lists(form: Any) -> None:
 
 def test_bool_and_float_arrays() -> None:
     for mask in ([True, False, False], BoolArray([True, False, False])):
-        ops.aclnnConvolutionBackward(
-            upload(np.ones((1, 1, 2, 2), np.float32)), upload(np.ones((1, 1, 3, 3), np.float32)),
-            upload(np.full((1, 1, 2, 2), 2, np.float32)), None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, mask, 0,
-            found := zeros(1, 1, 3, 3), None, None)
+        images = (upload(np.full(shape, value, np.float32), format="NCHW") for shape, value in (
+            ((1, 1, 2, 2), 1), ((1, 1, 3, 3), 1), ((1, 1, 2, 2), 2), ((1, 1, 3, 3), 0)))
+        grad, image, weight, found = images
+        ops.aclnnConvolutionBackward(grad, image, weight, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, mask, 0, found,
+                                     None, None)
         Stream.default().synchronize()
         np.testing.assert_array_equal(found.numpy()[0, 0], [[2, 4, 2], [4, 8, 4], [2, 4, 2]])
     assert FloatArray([1, np.float32(0.5)]).values == (1.0, 0.5)

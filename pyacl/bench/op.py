@@ -181,6 +181,9 @@ def _brief(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
+_FORMATS = {3: "NCL", 4: "NCHW", 5: "NCDHW"}  # as torch_npu has them: operators on images insist
+
+
 def _arguments(case: Case, stack: ExitStack) -> dict[str, Any]:
     """The operator's arguments in order, with tensors on the device."""
     from ..tensor import Tensor, TensorList
@@ -189,11 +192,11 @@ def _arguments(case: Case, stack: ExitStack) -> dict[str, Any]:
     for p in case.prototype.params:
         if p.name in case.inputs:
             value = case.inputs[p.name]
-            tensors = [stack.enter_context(Tensor.from_numpy(a))
+            tensors = [stack.enter_context(Tensor.from_numpy(a, format=_FORMATS.get(a.ndim, "ND")))
                        for a in (value if isinstance(value, list) else [] if value is None else [value])]
         elif p.name in case.outputs:
             value = case.outputs[p.name]
-            tensors = [stack.enter_context(Tensor.zeros(s, d)) for s, d in value]
+            tensors = [stack.enter_context(Tensor.zeros(s, d, format=_FORMATS.get(len(s), "ND"))) for s, d in value]
         elif cases.is_tensor(p.type):
             value, tensors = None, []
         else:

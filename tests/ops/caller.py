@@ -32,6 +32,10 @@ def check(code: int) -> None:
         raise Rejected(code)
 
 
+# By the number of dimensions, as torch_npu has them: images have formats of their own.
+FORMATS = {3: lib.ACL_FORMAT_NCL, 4: lib.ACL_FORMAT_NCHW, 5: lib.ACL_FORMAT_NCDHW}
+
+
 class Room:
     """An output's tensor that is larger than the result may be: dense, and its shape is asked for afterwards."""
 
@@ -77,7 +81,7 @@ class Placed:
         strides_c = ffi.new("int64_t[]", list(self.strides))
         storage = ffi.new("int64_t[]", [self.offset + step])
         self.handle = lib.aclCreateTensor(dims, array.ndim, to_code(self.dtype), strides_c, self.offset,
-                                          lib.ACL_FORMAT_ND, storage, 1, self.pointer)
+                                          FORMATS.get(array.ndim, lib.ACL_FORMAT_ND), storage, 1, self.pointer)
         assert self.handle != ffi.NULL
 
     def describe(self, shape: tuple[int, ...], format: int) -> None:

@@ -440,6 +440,18 @@ def test_a_weight_is_brought_into_its_layout_and_multiplied(on: Device) -> None:
 
 # ---- rules that operators share
 
+@pytest.mark.parametrize(("format", "wanted"), [
+    (lib.ACL_FORMAT_NCHW, 0), (lib.ACL_FORMAT_ND, lib.ACLNN_ERR_PARAM_INVALID),
+    (lib.ACL_FORMAT_NHWC, lib.ACL_ERROR_API_NOT_SUPPORT)])
+def test_operators_on_images_insist_on_a_format(on: Device, format: int, wanted: int) -> None:
+    dims = ffi.new("int64_t[]", [1, 1, 2, 2])
+    image, out = (lib.aclCreateTensor(dims, 4, lib.ACL_FLOAT, NULL, 0, format, dims, 4, on.zeros(4).pointer)
+                  for _ in range(2))
+    numbers = [lib.aclCreateIntArray(ffi.new("int64_t[]", [n]), 1) for n in (1, 1, 0)]
+    size, executor = ffi.new("uint64_t *"), ffi.new("aclOpExecutor **")
+    assert lib.aclnnAvgPool2dGetWorkspaceSize(image, *numbers, False, False, 0, 0, out, size, executor) == wanted
+
+
 def test_the_common_type_must_be_one_that_the_operator_has(on: Device) -> None:
     x, out = on(1, 2, dtype=np.int32), on(0, 0, dtype=np.int32)
     size, executor = ffi.new("uint64_t *"), ffi.new("aclOpExecutor **")

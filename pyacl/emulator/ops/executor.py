@@ -9,14 +9,14 @@ import numpy as np
 
 from ...capi import lib
 from .. import half
-from ..failure import Failure
+from ..failure import Failure, not_emulated
 from ..machine import memory
 from ..machine.device import Device
 from . import pieces
 from . import tensor as views
 from .registry import Operator
 from .rules import is_tensor
-from .signature import CONVERTERS, Parameter, agree
+from .signature import CONVERTERS, Parameter, agree, formats
 from .tensor import Tensor
 from .types import F16, F32, HALF, Dtype, cast, castable, category, name, wide
 
@@ -25,6 +25,7 @@ _HALF_LOOPS = frozenset(("absolute", "sin", "cos", "tan", "arcsin", "arccos", "a
                          "arcsinh", "arccosh", "arctanh", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p"))
 _PRIVATE = frozenset((lib.ACL_FORMAT_NC1HWC0, lib.ACL_FORMAT_FRACTAL_Z, lib.ACL_FORMAT_NC1HWC0_C04,
                       lib.ACL_FORMAT_FRACTAL_NZ, lib.ACL_FORMAT_NDC1HWC0, lib.ACL_FRACTAL_Z_3D))
+_LAST = frozenset((lib.ACL_FORMAT_NHWC, lib.ACL_FORMAT_NDHWC))
 _INVALID = lib.ACLNN_ERR_PARAM_INVALID
 _NULL = lib.ACLNN_ERR_PARAM_NULLPTR
 
@@ -140,6 +141,11 @@ class Plan:
         if allowed and tensor.dtype not in allowed:
             takes = ", ".join(sorted(name(d) for d in allowed))
             raise Failure(_INVALID, f"{what} has the type {name(tensor.dtype)}; it takes {takes}")
+        layouts = formats(operator.name, parameter.name)
+        if layouts and tensor.format in _LAST:
+            raise not_emulated(f"{operator.name} with channels last")
+        if layouts and tensor.format not in layouts:
+            raise Failure(_INVALID, f"{what} has the format {tensor.format}; it takes {' or '.join(layouts.values())}")
         if tensor.format in _PRIVATE and not operator.private_formats:
             raise Failure(_INVALID, f"{what} has the private format {tensor.format}, which it does not take")
 

@@ -122,14 +122,14 @@ ge("Conv2DTranspose", "aclnnConvolution",
    shape=lambda input_size: [ints(input_size)])
 ge("Conv2DBackpropInputD", "aclnnConvolutionBackward",
    lambda filter, out_backprop, y, input_size, strides, pads, dilations, groups, data_format: Use(
-       (image(out_backprop, data_format), View(filter, image_size(input_size, data_format), (0,) * 4),
+       (image(out_backprop, data_format), nowhere(filter, image_size(input_size, data_format)),
         image(filter, _layout(filter, data_format)), None, pair(strides, data_format), pads_of(pads),
         pair(dilations, data_format), False, (0, 0), groups, (True, False, False), 0),
        outputs=(image(y, data_format), None, None)), mixed=True, loose=True)
 ge("Conv2DBackpropFilterD", "aclnnConvolutionBackward",
    lambda x, out_backprop, y, filter_size, strides, pads, dilations, groups, data_format: Use(
        (image(out_backprop, data_format), image(x, data_format),
-        View(x, image_size(filter_size, data_format), (0,) * 4), None, pair(strides, data_format), pads_of(pads),
+        nowhere(x, image_size(filter_size, data_format)), None, pair(strides, data_format), pads_of(pads),
         pair(dilations, data_format), False, (0, 0), groups, (False, True, False), 0),
        outputs=(None, image(y, data_format), None)), mixed=True, loose=True)
 ge("DequantSwigluQuant", "aclnnDequantSwigluQuant",
@@ -175,6 +175,11 @@ def of_size(y: Optional[Tensor], size: tuple[int, ...]) -> Optional[Tensor]:
 def image_size(size: tuple[int, ...], layout: str) -> tuple[int, ...]:
     """Sizes in the order NCHW."""
     return tuple(size[layout.index(c)] for c in "NCHW")
+
+
+def nowhere(base: Tensor, shape: tuple[int, ...]) -> View:
+    """An image that only its shape matters of."""
+    return View(base, shape, (0,) * 4, lib.ACL_FORMAT_NCHW)
 
 
 def _layout(filter: Tensor, data_format: str) -> str:

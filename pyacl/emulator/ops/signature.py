@@ -58,7 +58,8 @@ _KINDS = {"aclTensor": "tensor", "aclTensorList": "tensors", "aclScalar": "scala
 
 @cache
 def documented(part: str) -> Any:
-    """A part of ``parameters.json``: "operators" with their parameters, "one type", "one shape", by operator name."""
+    """A part of ``parameters.json``, by operator name: "operators" with their parameters, "one type", "one shape",
+    "formats" of images."""
     return json.loads((Path(__file__).parent / "parameters.json").read_text())[part]
 
 
@@ -114,6 +115,16 @@ def signature(name: str, roles: Optional[dict[str, str]] = None) -> Optional[Sig
 def documented_dtypes(name: str) -> str:
     """The union of the types that the tensors of `name` may have, as the reference page has them; for tables."""
     return " ".join(dict.fromkeys(n for _, dtypes in _page(name).values() for n in dtypes.split()))
+
+
+@cache
+def formats(operator: str, parameter: str) -> dict[int, str]:
+    """The formats that a tensor may have, with their names; empty where the page does not insist."""
+    for item in documented("formats").get(operator, "").split():
+        name, _, names = item.partition(":")
+        if name == parameter:
+            return {getattr(lib, f"ACL_FORMAT_{n}"): n for n in names.split("/")}
+    return {}
 
 
 # What several tensors have in common.
