@@ -217,8 +217,22 @@ CASES = [
     Case("RmsNorm", [x, r(5)], lambda a, g: (
         a / np.sqrt((a * a).mean(-1, keepdims=True) + 1e-6) * g, 1 / np.sqrt((a * a).mean(-1, keepdims=True) + 1e-6))),
     Case("BatchNorm", [image, r(6), r(6), r(6), r(6, low=1)], lambda a, s, o, m, v: (
-        F.batch_norm(t(a), t(m), t(v), t(s), t(o), False, eps=1e-4).numpy(), m, v, m, v, np.float32(0)),
+        F.batch_norm(t(a), t(m), t(v), t(s), t(o), False, eps=1e-4).numpy(), m, v, m, v, np.zeros(1, np.float32)),
         {"is_training": False, **nchw}, 1e-5),
+    Case("BatchNorm", [image_hwc, r(6), r(6), None, None], lambda a, s, o: (
+        transposed(F.batch_norm(t(transposed(a, 0, 3, 1, 2)), None, None, t(s), t(o), True, eps=1e-4).numpy(), 0, 2, 3, 1),
+        a.mean((0, 1, 2)), a.var((0, 1, 2), ddof=1), a.mean((0, 1, 2)), 1 / np.sqrt(a.var((0, 1, 2)) + 1e-4),
+        np.zeros(1, np.float32)), {}, 1e-5),
+    Case("InstanceNorm", [image, r(6), r(6)], lambda a, g, b: (
+        F.instance_norm(t(a), weight=t(g), bias=t(b), eps=1e-6).numpy(), a.mean((2, 3), keepdims=True),
+        a.var((2, 3), keepdims=True)), {"data_format": "NCHW"}, 1e-5),
+    Case("BiasAdd", [r(2, 4, 4, 3), r(3)], np.add), Case("BiasAdd", [r(2, 3), r(3)], np.add, nchw),
+    Case("AvgPoolV2", [image], torched(lambda a: a.mean((2, 3), keepdim=True)),
+         {"ksize": [1, 1, 1, 1], "strides": [1, 1, 1, 1], "global_pooling": True}),
+    Case("MaxPoolV3", [r(2, 3, 8, 8)], torched(lambda a: F.max_pool2d(a, 3, 1, 1)),
+         {"ksize": [1, 1, 3, 3], "strides": [1, 1, 1, 1], "padding_mode": "SAME"}),
+    Case("AvgPoolV2", [r(2, 3, 8, 8)], torched(lambda a: F.avg_pool2d(a, 2, 2)),
+         {"ksize": [1, 1, 2, 2], "strides": [1, 1, 2, 2], "padding_mode": "VALID"}),
     Case("BNInfer", [image, r(6), r(6), r(6), r(6, low=1)], lambda a, s, o, m, v: F.batch_norm(
         t(a), t(m), t(v), t(s), t(o), False, eps=1e-5).numpy(), {"epsilon": 1e-5}, 1e-5),
     Case("GroupNorm", [image, r(6), r(6)], lambda a, g, b: (
@@ -370,11 +384,22 @@ CASES = [
         2, 1, 16, 9, 8).transpose(0, 1, 3, 4, 2), {"src_format": "NCHW", "dst_format": "NC1HWC0"}),
     Case("TransData", [r(20, 33, dtype=np.float16)], lambda a: np.pad(a, ((0, 12), (0, 15))).reshape(
         2, 16, 3, 16).transpose(2, 0, 1, 3), {"src_format": "ND", "dst_format": "FRACTAL_NZ"}),
+    Case("TransData", [half(2, 6, 9, 8)], lambda a: transposed(a, 0, 2, 3, 1),
+         {"src_format": "NCHW", "dst_format": "NHWC"}),
+    Case("TransData", [half(2, 2, 9, 8, 16)], lambda a: a.transpose(0, 1, 4, 2, 3).reshape(2, 32, 9, 8)[:, :20],
+         {"src_format": "NC1HWC0", "dst_format": "NCHW"}),
+    Case("TransData", [half(3, 2, 16, 16)], lambda a: a.transpose(1, 2, 0, 3).reshape(32, 48)[:20, :33],
+         {"src_format": "FRACTAL_NZ", "dst_format": "ND"}),
+    Case("TransData", [half(20, 6, 3, 2)], lambda a: np.pad(a, ((0, 12), (0, 10), (0, 0), (0, 0))).reshape(
+        2, 16, 1, 16, 3, 2).transpose(2, 4, 5, 0, 1, 3).reshape(6, 2, 16, 16),
+         {"src_format": "NCHW", "dst_format": "FRACTAL_Z"}),
+    Case("TransData", [half(6, 2, 16, 16)], lambda a: a.reshape(1, 3, 2, 2, 16, 16).transpose(3, 4, 0, 5, 1, 2).reshape(
+        32, 16, 3, 2)[:20, :6], {"src_format": "FRACTAL_Z", "dst_format": "NCHW"}),
 ]
 
 # Types whose results are not compared element by element above.
 APART = {"NonZero", "Where", "MaskedSelect", "Unique", "StatelessRandomUniformV2", "StatelessRandomNormalV2",
-         "Multinomial", "InstanceNorm", "DequantSwigluQuant"}
+         "Multinomial", "DequantSwigluQuant"}
 
 
 def run(case: Case) -> tuple[Any, list[Any]]:
@@ -511,6 +536,18 @@ def test_multinomial_draws_as_often_as_the_weights_say(device: Any) -> None:
     pyacl.Stream.default().synchronize()
     share = np.bincount(out.numpy()[0], minlength=3) / 20000
     np.testing.assert_allclose(share, [1 / 8, 3 / 8, 4 / 8], atol=0.015)
+
+
+def test_dynamic_quantisation_of_a_gated_activation(device: Any) -> None:
+    x = half(2, 3, 8)
+    y, scale = pyacl.Tensor.zeros((2, 3, 4), np.int8), pyacl.Tensor.zeros((2, 3))
+    pyacl.op("DequantSwigluQuant", [pyacl.Tensor.from_numpy(x), *[None] * 6], [y, scale], {"quant_mode": "dynamic"})
+    pyacl.Stream.default().synchronize()
+    left, right = np.split(x.astype(np.float32), 2, -1)  # the right half is activated unless activate_left says otherwise
+    want = left * right / (1 + np.exp(-right))
+    largest = np.abs(want).max(-1) / 127
+    np.testing.assert_allclose(scale.numpy(), largest, 2e-3)
+    assert np.abs(y.numpy() - np.rint(want / largest[..., None])).max() <= 1
 
 
 def test_types_of_an_operator() -> None:

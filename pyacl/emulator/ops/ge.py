@@ -152,8 +152,7 @@ class GeOperator:
         """The operator and its arguments as C would give them, for the time of one call."""
         if "data_format" in values:
             pictures = [values[s.name] for s in self.inputs if not s.many and s.name != "filter"]
-            values["data_format"] = next((layout_of(t, values["data_format"]) for t in pictures
-                                          if isinstance(t, Tensor) and t.ndim == 4), values["data_format"])
+            values["data_format"] = next(layout_of(t, values["data_format"]) for t in pictures if isinstance(t, Tensor))
         self._check_unheeded(values)
         found = _call(self._arguments, values)
         if not isinstance(found, Use):
@@ -393,8 +392,10 @@ def own() -> list[GeOperator]:
 
 
 def layout_of(tensor: Tensor, otherwise: str) -> str:
-    """How an image lies: as its format says, where that is NCHW or NHWC."""
-    return {lib.ACL_FORMAT_NCHW: "NCHW", lib.ACL_FORMAT_NHWC: "NHWC"}.get(tensor.format, otherwise)
+    """How an image lies: as its format says, where that names its dimensions."""
+    found = {lib.ACL_FORMAT_NCHW: "NCHW", lib.ACL_FORMAT_NHWC: "NHWC", lib.ACL_FORMAT_NCDHW: "NCDHW",
+             lib.ACL_FORMAT_NDHWC: "NDHWC"}.get(tensor.format, "")
+    return found if len(found) == tensor.ndim else otherwise
 
 
 def tensor(dtype: int, shape: tuple[int, ...], format: int) -> Tensor:

@@ -77,18 +77,26 @@ def batch_norm(x: Any, scale: Any, offset: Any, mean: Any, variance: Any, eps: f
     axes, shape = over_channels(x, layout)
     if training:
         mean, variance = np.mean(x, axis=axes, dtype=x.dtype), np.var(x, axis=axes, dtype=x.dtype)
-    factor = scale / np.sqrt(variance + variance.dtype.type(eps))
+    inverse = 1 / np.sqrt(variance + variance.dtype.type(eps))
+    factor = scale * inverse
     y = x * factor.reshape(shape) + (offset - mean * factor).reshape(shape)
     count = x.size // max(mean.size, 1)
     unbiased = variance * (count / max(count - 1, 1)) if training else variance
-    return y, mean, unbiased, mean, variance, np.zeros((), x.dtype)
+    return y, mean, unbiased, mean, inverse if training else variance, np.zeros(1, x.dtype)
+
+
+def moments(mean: Optional[Tensor], variance: Optional[Tensor], training: bool) -> tuple[Optional[Tensor], ...]:
+    """Mean and variance, which only training computes itself."""
+    if not training and (mean is None or variance is None):
+        reject("mean and variance are needed where is_training is False")
+    return mean, variance
 
 
 ge_compute("BatchNorm", batch_norm,
            "tensor tensor tensor tensor tensor plain plain plain -> tensor tensor tensor tensor tensor tensor",
            lambda x, scale, offset, mean, variance, epsilon, data_format, is_training: (
-               x, scale, offset, mean, variance, epsilon, data_format, is_training), mixed=True,
-           shape=lambda x, scale, *_: (x.shape, *(scale.shape,) * 4, None))
+               x, scale, offset, *moments(mean, variance, is_training), epsilon, data_format, is_training), mixed=True,
+           shape=lambda x, scale, *_: (x.shape, *(scale.shape,) * 4, (1,)))
 ge_compute("BNInfer", lambda x, scale, offset, mean, variance, eps: batch_norm(
     x, scale, offset, mean, variance, eps, "NCHW", False)[0], "tensor tensor tensor tensor tensor plain -> tensor",
     lambda x, scale, offset, mean, variance, epsilon: (x, scale, offset, mean, variance, epsilon), mixed=True,

@@ -51,13 +51,8 @@ def _distribute(operator: ge.GeOperator, model: OpModel) -> list[tuple[ge.Slot, 
     found = []
     position = 0
     for slot in operator.inputs:
-        if slot.many:
-            size = count - (len(operator.inputs) - 1)
-            if len(many) > 1:
-                named = [t.name.rstrip("0123456789") == slot.name for t in model.inputs]
-                size = sum(named)
-        else:
-            size = 1 if position < count else 0
+        # No type that is emulated has more than one group of inputs.
+        size = count - (len(operator.inputs) - 1) if slot.many else 1 if position < count else 0
         found.append((slot, list(range(position, position + size))))
         position += size
     return found
