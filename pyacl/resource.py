@@ -83,7 +83,8 @@ class Resource:
     def close(self) -> None:
         """Releases it, after the streams that may still use it; a second time does nothing.
 
-        What was made in it, and what uses it and could run again, is closed first.
+        What was made in it, and what uses it and could run again, is closed first. Any thread may close it, but not
+        while another one is inside a call that uses it.
         """
         if id(self) not in _live:
             return
