@@ -497,6 +497,36 @@ def test_two_threads_on_one_stream_are_refused(add: OpHandle, stream: Stream, de
     np.testing.assert_array_equal(other.numpy(), X * 2)
 
 
+@pytest.mark.parametrize("default", [False, True])
+def test_two_threads_on_one_stream_in_c(add: OpHandle, stream: Stream, device: Any, default: bool) -> None:
+    """CANN's page forbids it; here the second thread is told, where on an NPU the task may go wrong."""
+    if os.environ.get("PYACL_EMULATOR_SCHEDULE", "deferred") != "deferred":
+        pytest.skip("only what is still queued is in the way")
+    x, out = tensors(X, X)
+    source, target = DataBuffer(x), DataBuffer(out)
+    inputs = ffi.new("aclDataBuffer *[]", [source.handle] * 2)
+    outputs = ffi.new("aclDataBuffer *[]", [target.handle])
+    handle = NULL if default else stream.handle
+    codes: list[int] = []
+
+    def launch() -> None:
+        device.set_current()
+        codes.append(lib.aclopExecWithHandle(add.handle, 2, inputs, 1, outputs, handle))
+
+    def elsewhere() -> None:
+        thread = threading.Thread(target=launch)
+        thread.start()
+        thread.join()
+
+    launch()
+    elsewhere()
+    assert lib.aclrtSynchronizeStream(handle) == 0
+    elsewhere()  # nothing of this thread is in flight any more
+    assert codes == [0, lib.ACL_ERROR_RESOURCE_NOT_MATCH, 0]
+    assert lib.aclrtSynchronizeStream(handle) == 0
+    np.testing.assert_array_equal(out.numpy(), X + X)
+
+
 def test_two_threads_with_streams_of_their_own(add: OpHandle, device: Any) -> None:
     def work() -> None:
         device.set_current()

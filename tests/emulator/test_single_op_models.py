@@ -75,6 +75,29 @@ def test_attributes_and_constants(tmp_path: Path) -> None:
         pyacl.op("ReduceSum", [x, axes], [out], compile=False)
 
 
+def test_attributes_of_every_type_in_json(tmp_path: Path) -> None:
+    entry = {"op": "Cast", "input_desc": [tensor(43, 2)], "output_desc": [tensor(43, 2, type="int32")],
+             "attr": [{"name": "dst_type", "type": "data_type", "value": "DT_INT32"}]}
+    single_op.load(compile_file(write(tmp_path / "c.json", entry), str(tmp_path))[0])
+    x, out = Tensor.full((43, 2), 2.7), Tensor.zeros((43, 2), np.int32)
+    with OpHandle("Cast", [x], [out], {"dst_type": np.int32}, compile=False) as handle:
+        handle.execute([x], [out])
+    assert (out.numpy() == 2).all()
+    given = [("a", "list_list_int", [[1], []]), ("b", "list_string", ["x"]), ("c", "list_data_type", ["DT_FLOAT16", 3]),
+             ("d", "list_bool", [True]), ("e", "string", "y"), ("f", "list_float", [1, 0.5]), ("g", "data_type", 9)]
+    attrs = [{"name": n, "type": kind, "value": value} for n, kind, value in given]
+    for attr in attrs:  # each is read; Abs has none of them
+        with pytest.raises(Failure, match="has no attribute") as caught:
+            compile_file(write(tmp_path / "a.json", {"op": "Abs", "input_desc": [tensor(1)], "output_desc": [tensor(1)],
+                                                     "attr": [attr]}), str(tmp_path))
+        assert caught.value.code == lib.ACL_ERROR_OP_ATTR_NOT_MATCH
+    for kind, value in (("list_list_int", [1]), ("data_type", "DT_NOTHING"), ("list_string", [1]), ("complex", 1)):
+        with pytest.raises(Failure) as caught:
+            compile_file(write(tmp_path / "a.json", add(1, attr=[{"name": "a", "type": kind, "value": value}])),
+                         str(tmp_path))
+        assert caught.value.code == lib.ACL_ERROR_PARSE_FILE
+
+
 def test_dynamic_shapes(tmp_path: Path) -> None:
     t = tensor(-1, 23, shape_range=[[2, 4]])
     entry = {"op": "Exp", "input_desc": [t], "output_desc": [t]}
