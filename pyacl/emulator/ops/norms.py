@@ -182,19 +182,20 @@ def affine(x: Any, mean: Any, rstd: Any, weight: Any, bias: Any) -> Any:
 
 def batch(x: Any, weight: Any, bias: Any, old_mean: Any, old_var: Any, training: bool, momentum: float,
           eps: float) -> Any:
-    """(running mean, running variance, output, mean, 1 / deviation)"""
+    """(running mean, running variance, output, mean, variance): the last is what Atlas A2 and A3 put in saveInvstd."""
     if not training:
         return None, None, affine(x, old_mean, 1 / np.sqrt(old_var + np.float32(eps)), weight, bias), None, None
     mean, var = moments(x)
     rstd = 1 / np.sqrt(var + np.float32(eps))
     return (mixed(old_mean, mean, momentum), mixed(old_var, unbiased(var, spread(x)), momentum),
-            affine(x, mean, rstd, weight, bias), mean, rstd)
+            affine(x, mean, rstd, weight, bias), mean, var)
 
 
-def batch_backward(dy: Any, x: Any, weight: Any, old_mean: Any, old_var: Any, mean: Any, rstd: Any, training: bool,
+def batch_backward(dy: Any, x: Any, weight: Any, old_mean: Any, old_var: Any, mean: Any, var: Any, training: bool,
                    eps: float, mask: Any, version: int = 0) -> Any:
     if not training:
-        mean, rstd = old_mean, 1 / np.sqrt(old_var + np.float32(eps))
+        mean, var = old_mean, old_var
+    rstd = 1 / np.sqrt(var + np.float32(eps))
     scaled = (x - wide(mean, x)) * wide(rstd, x)
     dx = None
     if mask[0]:
