@@ -213,6 +213,46 @@ def check_scales(given: dict[str, Any], shape: tuple[int, ...]) -> None:
     check_vector("x2Scale", b, 1, shape[-1])
 
 
+def newer(given: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of V3 and V4 by V5's names."""
+    renamed = {"x1Scale": "pertokenScaleOptional", "x2Scale": "scale", "x2Offset": "offset"}
+    return {**given, **{new: given.get(old) for new, old in renamed.items() if new not in given}}
+
+
+def by_parts(given: dict[str, Any]) -> bool:
+    """Whether int4 weights have a scale and an offset for each 256 of the inner dimension, tokens one scale each."""
+    scale = given["x2Scale"]
+    return scale is not None and scale.ndim == 2 and given["x1"].dtype in (INT4, S32) and scale.dtype == DTYPES["f32"]
+
+
+def versions(given: dict[str, Any]) -> Any:
+    given = newer(given)
+    if not by_parts(given):
+        return both(given)
+    x, y = turned(opened(given["x1"]), given["transposeX1"]), turned(opened(given["x2"]), given["transposeX2"])
+    rows = np.arange(y.shape[-2]) // 256
+    y = f32(y) if given["x2Offset"] is None else f32(y) - f32(given["x2Offset"])[rows]
+    return np.matmul(f32(x), y * given["x2Scale"][rows]) * given["x1Scale"]
+
+
+def versions_shape(given: dict[str, Any]) -> Any:
+    given = newer(given)
+    missing = [n for n in ("x1Offset", "yOffset", "yScale") if given.get(n) is not None]
+    if missing or given["x1"].dtype != given["x2"].dtype and S8 in (given["x1"].dtype, given["x2"].dtype):
+        raise NotImplementedError(f"quantised matmul with {', '.join(missing) or 'int8 times int4'}")
+    shape = product_shape(given["x1"], given["x2"], given["transposeX1"], given["transposeX2"])
+    if by_parts(given):
+        inner = logical(given["x1"], given["transposeX1"])[-1]
+        wanted, token = (-(-inner // 256), shape[-1]), given["x1Scale"]
+        if given["groupSize"] & 0xFFFF not in (0, 256) or token is None or tuple(token.shape) != (shape[-2], 1) or \
+                any(v is not None and tuple(v.shape) != wanted for v in (given["x2Scale"], given["x2Offset"])):
+            rules.reject(f"x2Scale and x2Offset have the shape {list(wanted)}, x1Scale {[shape[-2], 1]}, groups are of "
+                         f"256; not {list(given['x2Scale'].shape)} and groupSize {given['groupSize']}")
+    elif in_blocks(given["x1Scale"]) or in_blocks(given["x2Scale"]):
+        check_scales(given, shape)
+    return shape
+
+
 def fused(given: dict[str, Any]) -> Any:
     found = multiplied(given["x1"], given["x2"], given["x1Scale"], given["x2Scale"], given["biasOptional"])
     return glu.gelu(found, given["fusedOpType"] == "gelu_tanh")
@@ -416,6 +456,10 @@ _COMMON: dict[str, Any] = {"raw": True, "workspace": WORKSPACE, "oracle": "torch
 define("QuantMatmul", plain, plain_shape, optional="bias", **_COMMON)
 define("QuantMatmulV2", with_scales, with_scales_shape, optional="bias", **_COMMON)
 define("BatchMatmulQuant", float_quant, float_quant_shape, optional="bias", private_formats=True, **_COMMON)
+by_name("QuantMatmulV3 QuantMatmulV4", versions, versions_shape, optional="offset bias", **_COMMON)
+by_name("QuantMatmulV5", versions, versions_shape, private_formats=True,
+        optional="bias x1Scale yScale x1Offset x2Offset yOffset",
+        deviations="no products of int8 and int4, or of float8 and float4", **_COMMON)
 by_name("QuantMatmulWeightNz", both, both_shape, private_formats=True,
         optional="x1Scale yScale x1Offset x2Offset yOffset bias",
         deviations="no products of int8 and int4, or of float8 and float4", **_COMMON)

@@ -319,46 +319,6 @@ def turned(x: Array, transpose: bool) -> Array:
     return np.swapaxes(x, -1, -2) if transpose else x
 
 
-def quant_matmul(given: dict[str, Any]) -> Any:
-    """V3 to V5: scales of columns, of rows (per token), of the output."""
-    a = turned(opened(given["x1"]), given["transposeX1"])
-    b = turned(opened(given["x2"]), given["transposeX2"])
-    bias, out = given["bias"], given["outs"][0]
-    scale = plain_scale(given.get("scale", given.get("x2Scale")))
-    token = given.get("pertokenScaleOptional", given.get("x1Scale"))
-    offset = given.get("offset")
-    refused = [n for n in ("x1Offset", "x2Offset", "yOffset", "yScale") if given.get(n) is not None]
-    if refused:
-        raise NotImplementedError(f"quantised matmul with {', '.join(refused)}")
-    y = product(a, b)
-    if bias is not None and bias.dtype in INTEGERS:
-        y = y + bias
-    if out.dtype == DTYPES["s32"]:
-        return y.astype(np.int64).astype(np.int32)
-    y = y.astype(np.float32) * scale
-    if token is not None:
-        y = y * f32(token).reshape(-1, 1)
-    if offset is not None:
-        y = y + offset
-    if bias is not None and bias.dtype not in INTEGERS:
-        y = y + f32(bias)
-    return stored(y, out) if out.dtype in INTEGERS else y
-
-
-def matmul_shape(given: dict[str, Any]) -> Any:
-    a, b = given["x1"], given["x2"]
-    if a.dtype == DTYPES["s32"] or b.dtype == DTYPES["s32"]:
-        return None  # eight values an element
-    first, second = list(a.shape), list(b.shape)
-    if min(len(first), len(second)) < 2:
-        rules.reject("x1 and x2 have at least 2 dimensions")
-    m, k = first[-2:] if not given["transposeX1"] else first[:-3:-1]
-    k2, n = second[-2:] if not given["transposeX2"] else second[:-3:-1]
-    if k != k2:
-        rules.reject(f"x1 has the shape {first}, x2 {second}: their inner dimensions {k} and {k2} differ")
-    return (*rules.broadcast_shapes(tuple(first[:-2]), tuple(second[:-2])), m, n)
-
-
 def weight_quant_matmul(given: dict[str, Any]) -> Any:
     weight, group, out = f32(opened(given["weight"])), given["antiquantGroupSize"], given["outs"][0]
     scale, offset = f32(given["antiquantScale"]), f32(given["antiquantOffsetOptional"])
@@ -395,8 +355,5 @@ by_name("DynamicQuant DynamicQuantV2 DynamicQuantV3 DynamicQuantV4", dynamic_qua
 by_name("DequantSwigluQuant", dequant_swiglu_quant, raw=True, oracle="torch silu of a half")
 by_name("SwiGluQuant", swiglu_quant, raw=True, oracle="torch silu of a half")
 by_name("AddRmsNormQuant", add_rms_norm_quant, raw=True, optional="y2Out", oracle="torch.nn.functional.rms_norm")
-by_name("QuantMatmulV3 QuantMatmulV4 QuantMatmulV5", quant_matmul, raw=True, shape=matmul_shape,
-        optional="offset bias scale x1Scale x2Scale yScale x1Offset x2Offset yOffset", workspace=4096,
-        oracle="torch.matmul", deviations="V5's offsets and output scale, and group-wise scales, are not emulated")
 by_name("WeightQuantBatchMatmulV2 WeightQuantBatchMatmulV3", weight_quant_matmul, raw=True, workspace=4096,
         oracle="torch.matmul", deviations="private formats of the weight are not emulated")

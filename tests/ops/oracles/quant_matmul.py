@@ -12,7 +12,7 @@ from pyacl.emulator.ops.types import BF16, DTYPES, F16, F32, INT4
 
 from ..oracle import Draw, Fractal, Oracle, torch
 from .mx import NAMES, along
-from .quantise import by_row, functional, given, named, rounded
+from .quantise import by_row, draw_matmul, functional, given, matmul, named, rounded
 
 CODES = {name: code for code, name in NAMES.items()}
 
@@ -216,6 +216,57 @@ def blockwise(x: Any, y: Any, x_scale: Any, y_scale: Any) -> Any:
     return found
 
 
+def draw_newest(d: Draw) -> list[Any]:
+    way = d.choice(["plain", "parts", "squares", "powers", "offset"])
+    if way == "plain":
+        return draw_matmul(d)
+    m, k, n, left, right = d.integer(1, 4), 2 * d.integer(1, 150), 2 * d.integer(1, 70), d.flag(), d.flag()
+    values: dict[str, Any] = {"transposeX1": False, "transposeX2": True, "groupSize": 0}
+    if way == "parts":
+        shape = (-(-k // 256), n)
+        values.update(x1=d.array((m, k), np.int32, -8, 7).astype(INT4), x2=d.array((n, k), np.int32, -8, 7).astype(INT4),
+                      x1Scale=d.array((m, 1), F32, 0.01, 0.1), x2Scale=d.array(shape, F32, 0.01, 0.1),
+                      x2Offset=d.array(shape, F16), groupSize=256)
+    elif way == "squares":
+        n = d.integer(100, 200)
+        values.update(x1=int8(d, m, k), x2=int8(d, n, k), x1Scale=d.array((m, -(-k // 128)), F32, 0.001, 0.01),
+                      x2Scale=d.array((-(-n // 128), -(-k // 128)), F32, 0.001, 0.01),
+                      bias=d.array((n,), F32) if d.flag() else None, groupSize=4303356032)
+    elif way == "powers":
+        pairs, kinds = -(-k // 64), [DTYPES["f8e4m3"], DTYPES["f8e5m2"]]
+        a, b = powers(d, m, pairs, 2), powers(d, pairs, n, 2)
+        values.update(x1=swap(d.array((m, k), d.choice(kinds)), left), x2=swap(d.array((k, n), d.choice(kinds)), right),
+                      x1Scale=np.ascontiguousarray(a.swapaxes(0, 1)) if left else a, transposeX1=left,
+                      x2Scale=np.ascontiguousarray(b.swapaxes(0, 1)) if right else b, transposeX2=right,
+                      bias=d.array((n,), F32) if d.flag() else None, groupSize=4295032864)
+    else:
+        values.update(x1=int8(d, m, k), x2=int8(d, n, k), x2Scale=hardware(d.rng.uniform(1e-4, 1e-3, n)),
+                      x2Offset=d.array((n,), F32, -9, 9))
+    return given(d, **values)
+
+
+def newest(g: dict[str, Any]) -> Any:
+    x, y, a, b = g["x1"], g["x2"], g["x1Scale"], g["x2Scale"]
+    if b.ndim == 1:
+        if g["x2Offset"] is None:
+            return matmul(g)
+        return rounded((x.int() @ y.int().T).float() * word(b) + g["x2Offset"])
+    if b.ndim == 3:
+        x, a = (x.T, a.transpose(0, 1)) if g["transposeX1"] else (x, a)
+        y, b = (y.T, b.transpose(0, 1)) if g["transposeX2"] else (y, b)
+        found = blockwise(x, y, a, b)
+    else:
+        size = 256 if g["x2Offset"] is not None else 128
+        found = np.zeros((x.shape[0], y.shape[0]))
+        for j in range(-(-x.shape[1] // size)):
+            part, weight = numpy(x)[:, size * j:size * (j + 1)], numpy(y)[:, size * j:size * (j + 1)].T
+            if size == 256:
+                found += part @ (weight - numpy(g["x2Offset"])[j]) * numpy(b)[j] * numpy(a)
+            else:
+                found += part @ weight * numpy(a)[:, j:j + 1] * np.repeat(numpy(b)[:, j], 128)[:y.shape[0]]
+    return torch.from_numpy(found + (0 if g["bias"] is None else numpy(g["bias"]))).float().half()
+
+
 def draw_activated(d: Draw) -> list[Any]:
     m, k, n, right, left = d.integer(1, 5), d.integer(2, 100), d.integer(2, 80), d.flag(), d.flag()
     pairs, kind = -(-k // 64), DTYPES["f8e4m3"]
@@ -309,6 +360,7 @@ ORACLES = {
     "QuantMatmul": Oracle(plain, draw_plain), "QuantMatmulV2": Oracle(vector, draw_vector),
     "BatchMatmulQuant": Oracle(float_quant, draw_float),
     "QuantMatmulWeightNz": Oracle(named(both)("QuantMatmulWeightNz"), draw_both, cases=14),
+    "QuantMatmulV5": Oracle(named(newest)("QuantMatmulV5"), draw_newest, rtol=1e-3, atol=1e-2, cases=16),
     "FusedQuantMatmul": Oracle(named(fused)("FusedQuantMatmul"), draw_fused),
     "FusedQuantMatmulWeightNz": Oracle(named(fused)("FusedQuantMatmulWeightNz"), draw_fused),
     "QuantMatmulReduceSumWeightNz": Oracle(named(reduced)("QuantMatmulReduceSumWeightNz"), draw_reduced),

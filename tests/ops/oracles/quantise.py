@@ -346,7 +346,7 @@ ORACLES = {
        for n in ("DynamicQuant", "DynamicQuantV2", "DynamicQuantV3")},
     "DequantSwigluQuant": Oracle(named(dequant_swiglu)("DequantSwigluQuant"), draw_dequant_swiglu, **CLOSE),
     "SwiGluQuant": Oracle(named(swiglu)("SwiGluQuant"), draw_swiglu, **CLOSE),
-    **{n: Oracle(named(matmul)(n), draw_matmul) for n in ("QuantMatmulV3", "QuantMatmulV4", "QuantMatmulV5")},
+    **{n: Oracle(named(matmul)(n), draw_matmul) for n in ("QuantMatmulV3", "QuantMatmulV4")},
     **{n: Oracle(named(weight)(n), draw_weight, atol=1e-2)
        for n in ("WeightQuantBatchMatmulV2", "WeightQuantBatchMatmulV3")},
 }
