@@ -104,10 +104,11 @@ class Plan:
                 if "i" in parameter.role and operator.reformat is not None:
                     where = self._reformat(value)
                 self.outputs.append(where)
-        written = [p.name for p in operator.signature.outputs if p.role == "o"]
-        for asked, output in zip(values.get("outputMask") or (), written):
-            if asked and values[output] is None:
-                raise Failure(_NULL, f"{output} is NULL, but outputMask asks for it")
+        if "outputMask" in values:
+            written = [p.name for p in operator.signature.outputs if p.role == "o"]
+            for asked, output in zip(values["outputMask"] or (), written):
+                if asked and values[output] is None:
+                    raise Failure(_NULL, f"{output} is NULL, but outputMask asks for it")
         agree(operator.name, values)
         if operator.check is not None:
             operator.check(*inputs)
@@ -399,19 +400,24 @@ _rehearsed: set[Any] = set()
 
 def rehearse(plan: Plan, arguments: tuple[Any, ...]) -> None:
     """Refuses in phase one what an operator's rules let pass but its function cannot do; each kind of call once."""
-    if sum(t.size for t in plan.tensors if t is not None) > REHEARSED:
-        return
-    constants = tuple(w.value for w in plan.inputs if isinstance(w, Constant))
-    key = (plan.operator.name, id(plan.operator), repr(constants),
-           *((t.shape, t.code) if t is not None else None for t in plan.tensors), len(plan.inputs),
-           *(len(w) for w in (*plan.inputs, *plan.outputs) if isinstance(w, tuple)))
-    if key not in _rehearsed:
+    key: list[Any] = [id(plan.operator)]
+    for tensor in plan.tensors:
+        key += (None,) if tensor is None else (tensor.shape, tensor.code)
+    for where in (*plan.inputs, *plan.outputs):
+        if type(where) is Constant:
+            key += type(where.value), repr(where.value)  # text, since NaN is not NaN, and 1 is True
+        elif type(where) is tuple:
+            key.append(len(where))
+    known = tuple(key)
+    if known not in _rehearsed:
+        if sum(t.size for t in plan.tensors if t is not None) > REHEARSED:
+            return
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             Rehearsal(plan, [])._bind()()
         if len(_rehearsed) > 4096:
             _rehearsed.clear()
-        _rehearsed.add(key)
+        _rehearsed.add(known)
 
 
 _WIDEN: Any = object()

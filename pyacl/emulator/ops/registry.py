@@ -8,7 +8,7 @@ import os
 import pkgutil
 import threading
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Callable, Iterable, Optional
 
 from ...capi import cdefs
@@ -60,7 +60,7 @@ class Operator:
         self.takes_out = "out" in parameters
         self.takes_outs = "outs" in parameters
 
-    @property
+    @cached_property
     def signature(self) -> Signature:
         return _signature(self.name, tuple(sorted(self.roles.items())))
 

@@ -152,10 +152,14 @@ def _agree(group: tuple[str, ...], values: Mapping[str, Any], what: str, get: An
     else:
         rows = [list(_members(given))]
     for row in rows:
-        known = [(n, get(t)) for n, t in row if t is not None]
-        for n, found in known[1:]:
-            if found != known[0][1]:
-                _disagree(f"{n} has the {what} {show(found)}, {known[0][0]} {show(known[0][1])}; they must agree")
+        first: Any = None
+        for n, t in row:
+            if t is not None:
+                found = get(t)
+                if first is None:
+                    first, name_of_first = found, n
+                elif found != first:
+                    _disagree(f"{n} has the {what} {show(found)}, {name_of_first} {show(first)}; they must agree")
 
 
 def _disagree(text: str) -> NoReturn:
