@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Iterable, Iterator, Optional
 
 from . import errors, resource
+from .c_string import c_string
 from .capi import ffi, lib
 from .context import Context, flight_on
 from .device import _constant
@@ -100,7 +101,7 @@ class Graph(Resource):
 
     @name.setter
     def name(self, value: str) -> None:
-        errors.check(lib.aclmdlRISetName(self.handle, value.encode()), "aclmdlRISetName")
+        errors.check(lib.aclmdlRISetName(self.handle, c_string(value, "a graph's name", empty=True)), "aclmdlRISetName")
 
     def _uses(self) -> Iterable[Resource]:
         return [item for item in self._kept if isinstance(item, Resource)]

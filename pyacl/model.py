@@ -10,11 +10,12 @@ import numpy as np
 
 from . import errors
 from .binding import Array, Binding, CallBinding, _ordered
+from .c_string import c_string
 from .capi import ffi, lib
 from .context import Context, flight_on, switched
 from .memory import DeviceBuffer, host_bytes
 from .model_config import ExecConfig, LoadConfig
-from .model_desc import ModelDesc, Path, TensorInfo, path_bytes
+from .model_desc import ModelDesc, Path, TensorInfo
 from .resource import Resource
 from .stream import Stream
 
@@ -61,7 +62,7 @@ class Model(Resource):
         if config is not None:
             config.set("path", name)
             return cls.from_config(_completed(config, "FILE", work, weights))
-        encoded = path_bytes(name)
+        encoded = c_string(name, "the path")
         model = cls.__new__(cls)
         if work is None and weights is None:
             model._load("aclmdlLoadFromFile", lambda out: (encoded, out))
@@ -101,7 +102,7 @@ class Model(Resource):
         """Work and weight bytes of a file (a path) or of a model's bytes (aclmdlQuerySize, aclmdlQuerySizeFromMem)."""
         work, weights = ffi.new("size_t *"), ffi.new("size_t *")
         if isinstance(source, (str, os.PathLike)):
-            errors.check(lib.aclmdlQuerySize(path_bytes(source), work, weights), "aclmdlQuerySize")
+            errors.check(lib.aclmdlQuerySize(c_string(source, "the path"), work, weights), "aclmdlQuerySize")
         else:
             view = host_bytes(source)
             errors.check(lib.aclmdlQuerySizeFromMem(view, len(view), work, weights), "aclmdlQuerySizeFromMem")
@@ -398,7 +399,7 @@ class ModelDump:
         errors.check(lib.aclmdlInitDump(), "aclmdlInitDump")
         self._open = True
         try:
-            errors.check(lib.aclmdlSetDump(path_bytes(config)), "aclmdlSetDump")
+            errors.check(lib.aclmdlSetDump(c_string(config, "the path")), "aclmdlSetDump")
         except BaseException:
             self.close()
             raise

@@ -6,12 +6,13 @@ import os
 from typing import Any, NamedTuple, Optional
 
 from . import errors
+from .c_string import c_string
 from .capi import ffi, lib
 from .context import Context, switched
 from .memory import DeviceBuffer, host_bytes
 from .model import Model, ModelSize, _block
 from .model_config import LoadConfig
-from .model_desc import Path, path_bytes
+from .model_desc import Path
 from .resource import Resource
 
 
@@ -43,7 +44,7 @@ class ModelBundle(Resource):
     @classmethod
     def from_file(cls, path: Path, *, load: bool = True, variables: Optional[DeviceBuffer] = None) -> ModelBundle:
         """Opens a bundle (aclmdlBundleLoadFromFile, or with ``load=False`` or `variables` aclmdlBundleInitFromFile)."""
-        name = path_bytes(path)
+        name = c_string(path, "the path")
         return cls._open((name,), "File", load, variables, cls.query_size(path))
 
     @classmethod
@@ -84,7 +85,7 @@ class ModelBundle(Resource):
         info = lib.aclmdlBundleCreateQueryInfo()
         try:
             if isinstance(source, (str, os.PathLike)):
-                code, function = lib.aclmdlBundleQueryInfoFromFile(path_bytes(source), info), "FromFile"
+                code, function = lib.aclmdlBundleQueryInfoFromFile(c_string(source, "the path"), info), "FromFile"
             else:
                 view = host_bytes(source)
                 code, function = lib.aclmdlBundleQueryInfoFromMem(view, len(view), info), "FromMem"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from functools import cache
 from operator import index
 from typing import Any, Mapping, Optional
 
 from . import errors
+from .c_string import c_string
 from .capi import ffi, lib
 from .memory import DeviceBuffer, host_bytes
-from .model_desc import path_bytes
 from .resource import Resource
 
 
@@ -78,7 +77,7 @@ class _Config(Resource):
     def _pointer(self, option: str, value: Any) -> Any:
         """An address for an option, whose owner is kept as long as this."""
         if option in ("path", "weight_path"):
-            value = path_bytes(value) + b"\0"
+            value = c_string(value, "the path") + b"\0"
         if isinstance(value, DeviceBuffer):
             self._kept.append(value)
             return value.handle
@@ -149,7 +148,8 @@ class LoadConfig(_Config):
         for name, buffer in self.external_weights.items():
             if not isinstance(buffer, DeviceBuffer):
                 raise TypeError(f"the weights {name} are a DeviceBuffer, not a {type(buffer).__name__}")
-            code = lib.aclmdlSetExternalWeightAddress(self.handle, os.fsencode(name), buffer.handle, buffer.nbytes)
+            code = lib.aclmdlSetExternalWeightAddress(self.handle, c_string(name, "the name of weights"), buffer.handle,
+                                                      buffer.nbytes)
             errors.check(code, "aclmdlSetExternalWeightAddress")
 
     def set(self, option: str, value: Any) -> None:

@@ -10,20 +10,13 @@ from typing import Any, Optional, Sequence, Union
 import numpy as np
 
 from . import errors
+from .c_string import c_string
 from .capi import ffi, lib
 from .dtypes import Format, nbytes, to_numpy
 from .memory import host_bytes
 from .resource import Resource
 
 Path = Union[str, "os.PathLike[str]"]
-
-
-def path_bytes(path: Path) -> bytes:
-    """A path as C takes it. Raises ValueError for one that C would cut off."""
-    encoded = os.fsencode(path)
-    if b"\0" in encoded:
-        raise ValueError(f"the path {path!r} has a null character")
-    return encoded
 
 
 _HIDDEN = (lib.ACL_DYNAMIC_TENSOR_NAME, lib.ACL_DYNAMIC_AIPP_NAME)
@@ -92,7 +85,7 @@ class ModelDesc(Resource):
     def from_file(cls, path: Path) -> ModelDesc:
         """Describes a model file without loading it."""
         desc = cls.__new__(cls)
-        desc._fill("aclmdlGetDescFromFile", (path_bytes(path),), None)
+        desc._fill("aclmdlGetDescFromFile", (c_string(path, "the path"),), None)
         return desc
 
     @classmethod
@@ -167,7 +160,8 @@ class ModelDesc(Resource):
 
     def origin_names(self, operator: str) -> str:
         """The source model's operators that were fused into `operator` (aclmdlGetOpAttr); of a loaded model only."""
-        text = lib.aclmdlGetOpAttr(self.handle, operator.encode(), lib.ACL_ATTR_NAME_DATA_DUMP_ORIGIN_OP_NAMES.encode())
+        text = lib.aclmdlGetOpAttr(self.handle, c_string(operator, "an operator's name"),
+                                   lib.ACL_ATTR_NAME_DATA_DUMP_ORIGIN_OP_NAMES.encode())
         if text == ffi.NULL:
             raise errors.error(lib.ACL_ERROR_INVALID_PARAM, "aclmdlGetOpAttr")
         return str(ffi.string(text).decode())

@@ -140,7 +140,7 @@ def test_load_config(om: Path) -> None:
 @pytest.mark.parametrize(("options", "error"), [
     ({"priority": 9}, "ACL_MDL_PRIORITY_INT32 is 9"), ({"kernel": b"x"}, "not available"),
     ({"nonsense": 1}, "no option 'nonsense'"), ({"load_type": "from_nowhere"}, "no load type"),
-    ({"path": 5}, "expected str, bytes or os.PathLike"), ({"path": "a\0b"}, "null character"),
+    ({"path": 5}, "the path is a str, not 5"), ({"path": "a\0b"}, "first NUL"),
     ({"priority": 2.5}, "priority is an int"), ({"weight_addr": b"x"}, "weight_addr is a DeviceBuffer"),
     ({"external_weights": {"w.bin": b"x"}}, "w.bin are a DeviceBuffer")])
 def test_bad_load_options(options: dict[str, Any], error: str) -> None:
@@ -162,7 +162,7 @@ def test_what_is_no_memory_or_path(om: Path, model: Model) -> None:
     with pytest.raises(TypeError, match="memory is a DeviceBuffer, not a int"):
         Model.from_file(om, work=5)  # type: ignore[arg-type]
     for call in (Model.from_file, Model.query_size, ModelDesc.from_file, pyacl.ModelBundle.from_file):
-        with pytest.raises(ValueError, match="null character"):
+        with pytest.raises(ValueError, match="first NUL"):
             call(f"{om}\0x")
     for take in (Model.from_bytes, ModelDesc.from_bytes, pyacl.ModelBundle.from_bytes):
         with pytest.raises(TypeError, match="what takes a path"):
