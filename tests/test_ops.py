@@ -331,6 +331,14 @@ def test_declared_operators_are_there_too() -> None:
         ops.aclnnOfMyOwn(upload(X), 1e-5, zeros())
 
 
+def test_declarations_that_cannot_be() -> None:
+    for name, params, text in (("aclnnByValue", "const aclTensor x, aclTensor *out", "x is passed by its address"),
+                               ("aclnnAdd", "const aclTensor *x, aclTensor *out", "already declared"),
+                               ("aclnn-x", "aclTensor *out", "not a C function name")):
+        with pytest.raises(ValueError, match=text):
+            pyacl.declare_op(name, params)
+
+
 def test_the_stub_is_current() -> None:
     if not (ROOT / "pyacl").is_dir():
         pytest.skip("an installed package is tested, without its sources")

@@ -133,6 +133,9 @@ def declare_op(name: str, params: str) -> Prototype:
         raise ValueError(f"{name}: an operator cannot be variadic")
     if len(parsed) >= 2 and parsed[-1].type == "aclOpExecutor **":
         parsed = parsed[:-2]
+    for parameter in parsed:
+        if re.search(r"\bacl(Tensor|TensorList|Scalar|ScalarList|IntArray|FloatArray|BoolArray)$", parameter.type):
+            raise ValueError(f"{name}: {parameter.name} is passed by its address: {parameter.type} *{parameter.name}")
     known = operator(name)
     if known is not None and known.params != parsed:
         raise ValueError(f"{name} is already declared as {known}")

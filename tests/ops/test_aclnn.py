@@ -295,6 +295,26 @@ def test_users_operator(npu: None) -> None:
     call.close()
 
 
+def test_users_operator_with_a_list_among_its_outputs(npu: None) -> None:
+    if active().name == "native":
+        pytest.skip("a real library of a user's would be needed")
+    from pyacl import emulator
+
+    declare_op("aclnnSumAndPartsCustom", "const aclTensor *x, aclTensor *sum, aclTensorList *parts")
+
+    @emulator.op("aclnnSumAndPartsCustom")
+    def sum_and_parts(x: Any) -> Any:
+        return x.sum(), [x[:1], x[1:]]
+
+    found = signature("aclnnSumAndPartsCustom")
+    assert found is not None
+    zeros = np.zeros(3, np.float32)
+    call = Call(found, [np.array([1, 2, 4], np.float32), zeros[0], [zeros[:1], zeros[1:]]])
+    total, parts = call.run()
+    assert (total.tolist(), [p.tolist() for p in parts]) == (7, [[1], [2, 4]])
+    call.close()
+
+
 # ---- parameter objects
 
 def dims_of(function: Any, tensor: Any) -> list[int]:

@@ -274,6 +274,8 @@ class Run:
         def store(results: Any, outputs: list[Any]) -> None:
             if not isinstance(results, (tuple, list)):
                 results = (results,)
+            elif any(isinstance(r, (tuple, list)) for r in results):  # a list for an output that is one
+                results = [r for part in results for r in (part if isinstance(part, (tuple, list)) else (part,))]
             for i, (value, out) in enumerate(zip(results, outputs)):
                 if value is not None and out is not None and value is not out:
                     self._store(i, slots[i], value, out)

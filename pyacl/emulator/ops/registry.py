@@ -184,9 +184,9 @@ def op(name: str, **rules: Any) -> Callable[[Callable[..., Any]], Callable[..., 
     """Emulates an operator of your own: ``@pyacl.emulator.op("aclnnAddCustom")``.
 
     The function gets the inputs in the order of the prototype that ``pyacl.declare_op`` was given: numpy arrays, lists
-    of arrays, numbers, tuples, str, None; it returns one array, or a tuple of one for each output. `rules` are those of
-    ``pyacl.emulator.ops.define``; without them the arrays arrive in their own types, and a result is stored in the
-    output's type.
+    of arrays, numbers, tuples, str, None; it returns one array, or a tuple of one for each output (a list of them for a
+    tensor list). `rules` are those of ``pyacl.emulator.ops.define``; without them the arrays arrive in their own types,
+    and a result is stored in the output's type.
     """
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         load()
