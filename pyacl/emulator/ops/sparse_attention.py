@@ -17,7 +17,7 @@ from .scores import softmax
 
 TILING = lib.ACLNN_ERR_INNER_TILING_ERROR
 Given = dict[str, Any]
-_CHUNK = 64  # queries at once: each has keys of its own
+_GATHERED = 1 << 21  # elements of keys at once: memory that is used again and again is faster than fresh one
 _LOWEST = np.float32(-3e38)
 
 
@@ -184,8 +184,24 @@ def check_heads(q: Any, k: Any, v: Any, heads: int, most: int) -> None:
 # ---- attention over chosen blocks
 
 def picked(chosen: Any, size: int) -> Any:
-    """[query, head, keys]: the places of the keys in the chosen blocks."""
-    return (chosen[..., None].astype(np.int64) * size + np.arange(size)).reshape(*chosen.shape[:2], -1)
+    """[query, head, block, key]: the places of the keys in the chosen blocks."""
+    return chosen[..., None].astype(np.int64) * size + np.arange(size)
+
+
+def with_keys(x: Any, keys: Any) -> Any:
+    """[query, head, group, D] times each key of [query, head, block, key, D]: products that need no second thread."""
+    found = np.matmul(x[:, :, None], keys.swapaxes(-1, -2)).swapaxes(2, 3)
+    return found.reshape(*x.shape[:3], -1)
+
+
+def of_keys(p: Any, values: Any) -> Any:
+    """The sums of [query, head, block, key, D] weighed by [query, head, group, keys]."""
+    return np.matmul(parts(p, values), values).sum(axis=2)
+
+
+def parts(p: Any, values: Any) -> Any:
+    """[query, head, group, keys] as [query, head, block, group, key]"""
+    return p.reshape(*p.shape[:3], *values.shape[2:4]).swapaxes(2, 3)
 
 
 class Chosen:
@@ -193,21 +209,31 @@ class Chosen:
 
     def __init__(self, given: Given, rows: slice, keys: slice, first: int) -> None:
         q, k, v = given["query"], given["key"], given["value"]
-        self.heads = np.arange(k.shape[1])[:, None]
+        self.heads = np.arange(k.shape[1])[:, None, None]
         self.places = keys.start + picked(given["topkIndices"][rows], given["selectedBlockSize"])
         self.q = q[rows].reshape(-1, k.shape[1], q.shape[1] // k.shape[1], q.shape[2])
         self.k, self.v = (t[self.places, self.heads] for t in (k, v))
         self.scale = np.float32(given["scaleValue"])
-        self.s = np.matmul(self.q, self.k.swapaxes(-1, -2)) * self.scale
+        self.s = with_keys(self.q, self.k) * self.scale
         if given["attenMaskOptional"] is not None:  # sparseMode 2: no query sees what comes behind it
-            at = first + np.arange(len(self.q))[:, None, None]
-            self.s = np.where((self.places - keys.start > at)[:, :, None], _LOWEST, self.s)
+            at = first + np.arange(len(self.q))[:, None, None, None]
+            places = self.places.reshape(*self.s.shape[:2], 1, -1) - keys.start
+            self.s = np.where(places > at, _LOWEST, self.s)
+
+    def add(self, total: Any, p: Any, rows: Any) -> None:
+        """To the rows of its keys: [query, head, group, D] weighed by [query, head, group, keys]."""
+        found = np.matmul(parts(p, self.k).swapaxes(-1, -2), rows[:, :, None])
+        for i, head, block in np.ndindex(found.shape[:3]):
+            first = self.places[i, head, block, 0]
+            total[first:first + found.shape[3], head] += found[i, head, block]
 
 
 def chunks(given: Given) -> Iterator[tuple[slice, Chosen]]:
+    _, heads, count = given["topkIndices"].shape
+    step = max(_GATHERED // (heads * count * given["selectedBlockSize"] * given["key"].shape[2]), 1)
     for own, keys in zip(spans(given["actualSeqQLenOptional"]), spans(given["actualSeqKvLenOptional"])):
-        for start in range(own.start, own.stop, _CHUNK):
-            rows = slice(start, min(start + _CHUNK, own.stop))
+        for start in range(own.start, own.stop, step):
+            rows = slice(start, min(start + step, own.stop))
             yield rows, Chosen(given, rows, keys, start - own.start)
 
 
@@ -217,7 +243,7 @@ def selected_attention(given: Given) -> Any:
     out = np.zeros((*q.shape[:2], v.shape[2]), np.float32)
     for rows, part in chunks(given):
         p, highest, sums = softmax(part.s)
-        for target, value in ((top, highest), (total, sums), (out, np.matmul(p, part.v))):
+        for target, value in ((top, highest), (total, sums), (out, of_keys(p, part.v))):
             target[rows] = value.reshape(len(value), -1, value.shape[-1])
     return top, total, out
 
@@ -233,10 +259,10 @@ def selected_attention_back(given: Given) -> Any:
         dy = grouped("attentionOutGrad")
         p = np.exp(part.s - grouped("softmaxMax")[..., :1]) / grouped("softmaxSum")[..., :1]
         level = (dy * grouped("attentionOut")).sum(axis=-1, keepdims=True)
-        ds = p * (np.matmul(dy, part.v.swapaxes(-1, -2)) - level) * part.scale
-        dq[rows] = np.matmul(ds, part.k).reshape(dq[rows].shape)
-        np.add.at(dk, (part.places, part.heads), np.matmul(ds.swapaxes(-1, -2), part.q))
-        np.add.at(dv, (part.places, part.heads), np.matmul(p.swapaxes(-1, -2), dy))
+        ds = p * (with_keys(dy, part.v) - level) * part.scale
+        dq[rows] = of_keys(ds, part.k).reshape(dq[rows].shape)
+        part.add(dk, ds, part.q)
+        part.add(dv, p, dy)
     return dq, dk, dv
 
 
@@ -283,12 +309,12 @@ def selected_infer(given: Given) -> Any:
     k, v = (t.reshape(*t.shape[:2], heads, -1) for t in (given["key"], given["value"]))
     q = given["query"].reshape(len(table), heads, -1, k.shape[3])
     at = picked(given["topkIndices"].reshape(len(table), heads, -1), given["selectBlockSize"])
-    seen = (at >= 0) & (at < np.array(lengths)[:, None, None])
+    seen = (at >= 0) & (at < np.array(lengths)[:, None, None, None])
     at = np.where(seen, at, 0)
-    index = table[np.arange(len(table))[:, None, None], at // page], at % page, np.arange(heads)[:, None]
-    s = np.matmul(q, k[index].swapaxes(-1, -2)) * np.float32(given["scaleValue"])
-    p, _, _ = softmax(np.where(seen[:, :, None], s, _LOWEST))
-    return np.matmul(p, v[index]).reshape(given["outs"][0].shape)
+    index = table[np.arange(len(table))[:, None, None, None], at // page], at % page, np.arange(heads)[:, None, None]
+    s = with_keys(q, k[index]) * np.float32(given["scaleValue"])
+    p, _, _ = softmax(np.where(seen.reshape(*s.shape[:2], 1, -1), s, _LOWEST))
+    return of_keys(p, v[index]).reshape(given["outs"][0].shape)
 
 
 def selected_infer_shape(given: Given) -> Any:
