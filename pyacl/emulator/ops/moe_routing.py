@@ -35,7 +35,7 @@ def routing_v3(given: Given) -> Any:
     expanded = np.zeros((flat.size, x.shape[1]), x.dtype if given["quantMode"] < 0 else np.int8)
     scales = np.zeros(flat.size, np.float32)
     if given["quantMode"] < 0:
-        expanded[:count] = x[order // k]
+        np.take(x, order // k, 0, expanded[:count], mode="clip")
         if scale is not None:
             scales[:count] = scale[order // k]
     elif count:
