@@ -432,6 +432,14 @@ def test_damage_that_the_loader_does_not_survive(tmp_path: Path, device: Any, ki
 
 
 @needs_gcc
+def test_a_declaration_of_unknown_types_is_refused(tmp_path: Path, device: Any) -> None:
+    library = compiled(tmp_path, "odd", '#include "pyacl_kernel.h"\nPYACL_KERNEL_ARGS(odd, "float32*, float33");\n'
+                       "PYACL_KERNEL odd(const void *args, const pyacl_block *block) {}")
+    with pyacl.Binary.from_file(library) as binary, pytest.raises(ValueError, match="declared arguments of odd: 'float33'"):
+        binary.function("odd")
+
+
+@needs_gcc
 def test_a_constructor_that_ends_the_process_does_not_end_this_one(tmp_path: Path, device: Any) -> None:
     library = compiled(tmp_path, "leaves", "#include <stdlib.h>\n__attribute__((constructor)) void leave(void) { _Exit(3); }\n"
                                            "void kernel(void *a, void *b) {}")

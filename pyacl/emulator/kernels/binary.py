@@ -38,7 +38,10 @@ class Function:
         self.ai_cpu = info.core_type == objects.AI_CPU
         self.needs_sync_address = info.needs_sync_address and not self.ai_cpu
         self.system_bytes = 8 * self.needs_sync_address
-        self.signature = registry.parse(info.signature) if info.signature else None
+        try:
+            self.signature = registry.parse(info.signature) if info.signature else None
+        except ValueError as error:
+            raise Failure(lib.ACL_ERROR_RT_PARAM_INVALID, f"the declared arguments of {info.name}: {error}") from None
         self.max_arguments = info.max_arguments if self.signature is None else len(self.signature)
         self.number = handles.new(self)
 

@@ -79,10 +79,13 @@ def _dtype(name: Any) -> np.dtype[Any]:
     if isinstance(name, str):
         import ml_dtypes  # noqa: F401  (so that numpy knows bfloat16 and the like by name)
     try:
-        return np.dtype(name.strip() if isinstance(name, str) else name)
+        found = np.dtype(name.strip() if isinstance(name, str) else name)
+        if name is not None and found.itemsize and not found.hasobject:
+            return found
     except TypeError:
-        raise ValueError(f"{name!r} is no type of a kernel's argument: give a numpy type, a pointer to one such as "
-                         "'float32*', or 'placeholder'") from None
+        pass
+    raise ValueError(f"{name!r} is no type of a kernel's argument: give a numpy type, a pointer to one such as "
+                     "'float32*', or 'placeholder'")
 
 
 def _slot(spec: TypeSpec) -> Slot:
