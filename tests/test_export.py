@@ -459,6 +459,18 @@ def test_a_forked_child_gets_an_error_not_a_hang(exported: Path) -> None:
     """) == "3\n"
 
 
+def test_a_client_may_open_and_close_the_libraries_again_and_again(exported: Path) -> None:
+    assert python(exported, """
+        import ctypes, os, _ctypes
+        for i in range(6):
+            name = ("libascendcl.so", "libopapi.so")[i % 2]
+            library = ctypes.CDLL(os.path.join(os.environ["PYACL_LIBRARY_PATH"], name))
+            assert [library.aclInit(None), library.aclrtSetDevice(0), library.aclFinalize()] == [0, 0, 0]
+            _ctypes.dlclose(library._handle)
+        print("done")
+    """) == "done\n"
+
+
 def test_the_client_keeps_its_main_module(exported: Path) -> None:
     assert python(exported, """
         import ctypes, os
