@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 import weakref
@@ -72,6 +73,18 @@ def test_all_four_launch_calls_for_every_number_of_blocks(kernel: Any, stream: A
     v = Vectors()
     for blocks in range(1, 65):
         v.launch_all(kernel, stream, blocks, scale=blocks / 4)
+
+
+@pytest.mark.parametrize(("compiler", "options"), [("gcc", ["-std=c99", "-pedantic"]), ("g++", ["-x", "c++"])])
+def test_the_header_compiles_without_a_warning(tmp_path: Path, device: Any, compiler: str, options: list[str]) -> None:
+    if not shutil.which(compiler):
+        pytest.skip(f"needs {compiler}")
+    source, library = tmp_path / "add_custom.c", tmp_path / "add_custom.so"
+    source.write_text(ADD_CUSTOM)
+    subprocess.run([compiler, *options, "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror",
+                    f"-I{Path(pyacl.__file__).parent}/emulator/kernels", source, "-o", library], check=True)
+    with pyacl.Binary.from_file(library) as binary:
+        assert [size for _, size in binary.function("add_custom").params or ()] == [8, 8, 8, 8, 4]
 
 
 def test_a_declared_signature_makes_it_one_call(kernel: Any, stream: Any) -> None:

@@ -26,7 +26,8 @@ typedef struct pyacl_block {
 /* Optional: the argument types, so that launches are checked: PYACL_KERNEL_ARGS(add, "float32*, float32*, uint32"). */
 #ifdef __cplusplus
 #define PYACL_KERNEL_ARGS(name, types) \
-    extern "C" __attribute__((visibility("default"), used)) const char pyacl_args_##name[]; const char pyacl_args_##name[] = types
+    extern "C" __attribute__((visibility("default"))) const char pyacl_args_##name[]; \
+    __attribute__((used)) const char pyacl_args_##name[] = types
 #else
 #define PYACL_KERNEL_ARGS(name, types) \
     __attribute__((visibility("default"), used)) const char pyacl_args_##name[] = types
