@@ -32,9 +32,10 @@ def bias_back(grad: Any, groups: Any, kind: int = 0) -> Any:
     """Sums of each group's rows; groups are said by their ends (kind 0) or their sizes (1)."""
     if groups is None:
         return grad.sum(axis=1)
-    ends = np.cumsum(groups) if kind == 1 else groups.astype(np.int64)
-    sums = np.concatenate((np.zeros((1, grad.shape[1])), np.cumsum(grad, axis=0, dtype=np.float64)))
-    return np.diff(sums[np.concatenate(([0], ends))], axis=0)
+    ends = np.cumsum(groups) if kind == 1 else groups
+    ends = np.arange(len(grad) + 1)[ends]  # an end behind the rows fails here
+    sums = [grad[a:b].sum(axis=0, dtype=np.float64) for a, b in zip((0, *ends[:-1]), ends)]
+    return np.array(sums).reshape(len(ends), grad.shape[1])
 
 
 def bias_back_shape(grad: Any, groups: Any, kind: int = 0) -> Any:
