@@ -25,12 +25,15 @@ Two functions define, one name or many in a string:
     are left alone).
 ``define(names, compute, shape=, result=, ...)``  everything else. `shape` and `result` are rules: functions of the same
     inputs that give the outputs' shapes and dtypes, checked in phase one (161002). Rules see only ``.shape .ndim .size
-    .dtype``. Without a rule phase one takes any, and a result that does not fit fails the task. `rules` has those that
-    families share; a rule or `check` refuses a call with ``rules.reject("dim is ...")``.
+    .dtype``. `rules` has those that families share; a rule or `check` refuses a call with ``rules.reject("dim is ...")``.
+    What rules let pass is tried in phase one on zeros (once for each kind of call, unless it is large), and refused
+    where the function fails or its results do not fit: so a function must take zeros, or say ``rehearsed=False``.
 
-All keywords are described at `registry.define`. What need not be said: which parameters are outputs, and which types
-each may have, is read from ``parameters.json`` (taken from the reference pages; `roles` and `dtypes` overrule it); NULL
-is refused unless `optional` lists the parameter; more than 8 dimensions and private formats are refused.
+All keywords are described at `registry.define`. What need not be said: which parameters are outputs, which types and
+formats each may have, and which of them have one type or one shape, is read from ``parameters.json`` (taken from the
+reference pages; `roles` and `dtypes` overrule it); NULL is refused unless `optional` lists the parameter, as are NULL
+members of lists, outputs that ``outputMask`` asks for, more than 8 dimensions, private formats, and a common type that
+the tensors could not have themselves. A rule that breaks on its arguments (a dimension that is not there) refuses them.
 
 Make it fast: accept ``out`` (``def add(x, y, alpha, out=None)``) where the last step is a ufunc, so that large
 operators write into device memory directly; `out` may be one of the inputs. Elementwise functions are called piece by

@@ -94,8 +94,8 @@ def define(names: str, compute: Callable[..., Any], shape: Optional[Rule] = None
     compute         gets the inputs in the order of the prototype and returns one array, or a tuple of one for each
                     output (None: leave that output alone). With a parameter ``out`` it is given the output's own array
                     where types allow it and may write there; with ``outs`` it is given the outputs' descriptions.
-    shape, result   rules (see `rules`) for the outputs' shapes and types; without them anything goes in phase one, and
-                    a result that does not fit fails the task.
+    shape, result   rules (see `rules`) for the outputs' shapes and types; without them it is seen on zeros, or when
+                    the task runs, whether a result fits
     meet            rule for the type to which the inputs `promote` are converted before `compute`
     promote         positions of these inputs; with `elementwise` the default is all tensors and scalars. A scalar that
                     is not among them is converted all the same.
