@@ -25,9 +25,9 @@ Two functions define, one name or many in a string:
     are left alone).
 ``define(names, compute, shape=, result=, ...)``  everything else. `shape` and `result` are rules: functions of the same
     inputs that give the outputs' shapes and dtypes, checked in phase one (161002). Rules see only ``.shape .ndim .size
-    .dtype``. `rules` has those that families share; a rule or `check` refuses a call with ``rules.reject("dim is ...")``.
-    What rules let pass is tried in phase one on zeros (once for each kind of call, unless it is large), and refused
-    where the function fails or its results do not fit: so a function must take zeros, or say ``rehearsed=False``.
+    .dtype``. `rules` has those that families share; a rule or `check` refuses with ``rules.reject("dim is ...")``. What
+    rules let pass is tried in phase one on zeros (once for each kind of call, unless it is large), and refused where
+    the function fails or its results do not fit: so a function must take zeros, or say ``rehearsed=False``.
 
 All keywords are described at `registry.define`. What need not be said: which parameters are outputs, which types and
 formats each may have, and which of them have one type or one shape, is read from ``parameters.json`` (taken from the
