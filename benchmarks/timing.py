@@ -36,14 +36,15 @@ def side_by_side(candidates: Mapping[str, Candidate], number: int = 100, rounds:
                  overhead: bool = True) -> dict[str, list[float]]:
     """Nanoseconds per call of every candidate, one sample a round; the empty loop's time is taken off.
 
-    A sample is five times `number` calls, after as many that only warm caches up: users launch in loops. `number` stays
-    below the number of calls after which a stream counts as full.
+    A sample is five times `number` calls (once for slow ones, so that seldom another process comes between), after as
+    many that only warm caches up: users launch in loops. `number` stays below the number of calls after which a stream
+    counts as full.
     """
     empty = Candidate()
 
     def sample(candidate: Candidate) -> float:
-        candidate.time(number)
-        return candidate.time(number, 5)
+        slow = candidate.time(number) > 1000
+        return candidate.time(number, 1 if slow else 5)
 
     samples: dict[str, list[float]] = {name: [] for name in candidates}
     loop: list[float] = []
