@@ -5,15 +5,15 @@ Integers are multiplied exactly; what has scales for blocks is multiplied with t
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
 from ...capi import lib
-from . import conv, glu, mx, rules
+from . import glu, mx, rules
+from .grouped_quant import bounds
 from .matmul import nz_weight
 from .quantise import (
-    ROUND,
     f32,
     opened,
     packed_int4,
@@ -301,8 +301,9 @@ def reduced_shape(given: dict[str, Any]) -> Any:
 # ---- quantised on the way
 
 def dequant(given: dict[str, Any]) -> Any:
-    """x is quantised, multiplied with the transposed weight, and scaled back."""
+    """x is quantised, multiplied with the transposed weight, each group of rows with its own, and scaled back."""
     x, weight, scale = f32(given["x"]), given["weight"], given["xScaleOptional"]
+    factor = plain_scale(given["weightScale"])
     if given["smoothScaleOptional"] is not None:
         x = x * f32(given["smoothScaleOptional"])
     if scale is None:
@@ -311,7 +312,12 @@ def dequant(given: dict[str, Any]) -> Any:
     else:
         scale = f32(scale).reshape(-1, 1)
         values = quantised(x / scale, S8)
-    found = product(values, weight.T).astype(np.float32) * plain_scale(given["weightScale"])
+    if "groupList" in given:
+        found = np.zeros((len(x), weight.shape[1]), np.float32)
+        for i, (a, b) in enumerate(bounds(given["groupList"])):
+            found[a:b] = product(values[a:b], weight[i].T).astype(np.float32) * factor[i]
+    else:
+        found = product(values, weight.T).astype(np.float32) * factor
     return found if given["weightScale"].dtype == DTYPES["s64"] else found * scale
 
 
@@ -320,14 +326,19 @@ def dequant_shape(given: dict[str, Any]) -> Any:
     unused(given, "biasOptional", "xOffsetOptional")
     if mode not in ("pertoken", "pertensor") or (scale is None and mode != "pertoken") or not given["transposeWeight"]:
         rules.reject(f"xQuantMode is {mode!r}: pertoken, or with xScaleOptional pertensor; transposeWeight is true")
-    shape = product_shape(x, weight, False, True)
-    if x.ndim != 2 or weight.ndim != 2 or weight.shape[0] % 16 or weight.shape[1] % 16:
-        rules.reject(f"x of shape {list(x.shape)} and weight of {list(weight.shape)} are matrices, the weight's sides "
-                     "multiples of 16")
+    grouped = "groupList" in given
+    if x.ndim != 2 or weight.ndim != 2 + grouped or weight.shape[-2] % 16 or weight.shape[-1] % 16 or \
+            x.shape[1] != weight.shape[-1]:
+        rules.reject(f"x of shape {list(x.shape)} and weight of {list(weight.shape)} do not fit, or the weight's sides "
+                     "are no multiples of 16")
+    shape = (x.shape[0], weight.shape[-2])
     folded = given["weightScale"].dtype == DTYPES["s64"]
     if folded != (scale is not None and scale.dtype == F16) or (folded and mode != "pertensor"):
         rules.reject("an int64 weightScale goes with a float16 xScaleOptional and pertensor, and only with them")
-    check_vector("weightScale", given["weightScale"], shape[1])
+    if tuple(given["weightScale"].shape) != tuple(weight.shape[:-1]) or \
+            (grouped and tuple(given["groupList"].shape) != tuple(weight.shape[:1])):
+        rules.reject(f"weightScale has the shape {list(given['weightScale'].shape)}, not {list(weight.shape[:-1])}, or "
+                     "groupList not one element for each weight")
     check_vector("xScaleOptional", scale, 1 if mode == "pertensor" else shape[0])
     check_vector("smoothScaleOptional", given["smoothScaleOptional"], x.shape[1])
     return shape
@@ -391,6 +402,34 @@ def split_weight_shape(x: Any, high: Any, low: Any, scale: float, kind: int) -> 
     return shape
 
 
+def two_levels(given: dict[str, Any]) -> Any:
+    """float32 scales for blocks of 512 along the inner dimension, times powers of two for blocks of 32."""
+    x, y = f32(given["x1"]), f32(given["x2"])
+    x = x * spread(given["x1Level1Scale"], x.shape, False, (1, 32)) * spread(given["x1Level0Scale"], x.shape, False,
+                                                                             (1, 512))
+    y = y * spread(given["x2Level1Scale"], y.shape, False, (1, 32)) * spread(given["x2Level0Scale"], y.shape, True,
+                                                                             (1, 512))
+    found = np.matmul(x, y.T)
+    return found if given["optionalBias"] is None else found + given["optionalBias"]
+
+
+def two_levels_shape(given: dict[str, Any]) -> Any:
+    nz_weight(given["x2"])
+    x, y = given["x1"], given["x2"]
+    sizes = given["level0GroupSize"], given["level1GroupSize"]
+    if given["transposeX1"] or not given["transposeX2"] or sizes != (512, 32):
+        rules.reject("transposeX1 is false, transposeX2 true, level0GroupSize 512, level1GroupSize 32")
+    shape = product_shape(x, y, False, True)
+    m, n, k = *shape, x.shape[-1]
+    wanted = {"x1Level0Scale": (m, -(-k // 512)), "x1Level1Scale": (m, -(-k // 64), 2),
+              "x2Level0Scale": (-(-k // 512), n), "x2Level1Scale": (n, -(-k // 64), 2)}
+    for name, want in wanted.items():
+        if tuple(given[name].shape) != want:
+            rules.reject(f"{name} has the shape {list(given[name].shape)}, not {list(want)}")
+    check_vector("optionalBias", given["optionalBias"], n)
+    return shape
+
+
 # ---- weights
 
 def packed(weight: Any, *, outs: Any) -> Array:
@@ -426,32 +465,6 @@ def nz_antiquant_shape(given: dict[str, Any]) -> Any:
     return shape
 
 
-# ---- convolution
-
-def convolve(x: Any, weight: Any, bias: Any, scale: Any, offset: Any, stride: Any, padding: Any, dilation: Any,
-             transposed: bool, extra: Any, groups: int, offset_x: int, mode: Optional[str], *, outs: Any) -> Any:
-    """Sums are exact; the scale of each channel, then its bias, float32."""
-    wide = np.float64 if x.dtype == S8 else np.float32
-    channel = (-1, *(1,) * (x.ndim - 2))
-    sums = conv.convolution(x.astype(wide), weight.astype(wide), None, stride, padding, dilation, False, (), groups)
-    found = sums.astype(np.float32) * plain_scale(scale).reshape(channel)
-    if bias is not None:
-        found = found + f32(bias).reshape(channel)
-    return found if outs[0].dtype not in (DTYPES["f8e4m3"],) else quantised(found, outs[0].dtype)
-
-
-def convolve_shape(x: Any, weight: Any, bias: Any, scale: Any, offset: Any, stride: Any, padding: Any, dilation: Any,
-                   transposed: bool, extra: Any, groups: int, offset_x: int, mode: Optional[str]) -> Any:
-    if offset is not None or transposed or offset_x or (mode is not None and mode not in ROUND):
-        rules.reject("offset must be NULL, transposed false, offsetx 0, roundMode rint, round or NULL")
-    if x.ndim not in (4, 5) or x.dtype != weight.dtype or not x.size or not weight.size:
-        rules.reject(f"input of shape {list(x.shape)} and weight of {list(weight.shape)} are empty, have not 4 or 5 "
-                     "dimensions, or differ in type")
-    conv.check_convolution(x, weight, bias, stride, padding, dilation, False, (), groups)
-    check_vector("scale", scale, weight.shape[0])
-    return conv.convolution_shape(x, weight, bias, stride, padding, dilation, False, (), groups)
-
-
 _COMMON: dict[str, Any] = {"raw": True, "workspace": WORKSPACE, "oracle": "torch.matmul"}
 define("QuantMatmul", plain, plain_shape, optional="bias", **_COMMON)
 define("QuantMatmulV2", with_scales, with_scales_shape, optional="bias", **_COMMON)
@@ -468,14 +481,16 @@ by_name("FusedQuantMatmulWeightNz", fused, fused_nz_shape, private_formats=True,
 by_name("QuantMatmulReduceSumWeightNz", reduced, reduced_shape, private_formats=True,
         optional="yScale x1Offset x2Offset yOffset bias", **_COMMON)
 by_name("QuantMatmulDequant", dequant, dequant_shape, private_formats=True, **_COMMON)
+by_name("QuantGroupedMatmulDequant", dequant, dequant_shape, private_formats=True, dtypes={
+    "x": "f16", "weight": "s8", "weightScale": "f32 s64", "groupList": "s64", "xScaleOptional": "f32 f16",
+    "smoothScaleOptional": "f16", "out": "f16"}, deviations="one row of smooth scales for all groups", **_COMMON)
 by_name("WeightQuantBatchMatmulNz", weight_quant_matmul, nz_antiquant_shape, private_formats=True,
         deviations="no float4 packed in float32", **_COMMON)
 define("ConvertWeightToINT4Pack", packed, packed_shape, raw=True, private_formats=True, exact=True,
        oracle="nibbles, one by one", deviations="int32 weights only")
-define("QuantConvolution", convolve, convolve_shape, raw=True, workspace=WORKSPACE,
-       optional="bias offset outputPadding roundMode", oracle="torch convolution")
 define("MatmulEmuSplitWeight", split_weight, split_weight_shape, result=lambda *_: DTYPES["f32"], exact=True,
        workspace=WORKSPACE, oracle="torch.matmul")
 if mx.SUPPORTED:
     by_name("QuantBatchMatmulInplaceAdd", added, added_shape, deviations="no hifloat8", **_COMMON)
+    by_name("DualLevelQuantMatmulWeightNz", two_levels, two_levels_shape, private_formats=True, **_COMMON)
     by_name("QuantMatmulActivationQuantWeightNz", activated, activated_shape, private_formats=True, **_COMMON)

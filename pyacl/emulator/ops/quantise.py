@@ -356,4 +356,4 @@ by_name("DequantSwigluQuant", dequant_swiglu_quant, raw=True, oracle="torch silu
 by_name("SwiGluQuant", swiglu_quant, raw=True, oracle="torch silu of a half")
 by_name("AddRmsNormQuant", add_rms_norm_quant, raw=True, optional="y2Out", oracle="torch.nn.functional.rms_norm")
 by_name("WeightQuantBatchMatmulV2 WeightQuantBatchMatmulV3", weight_quant_matmul, raw=True, workspace=4096,
-        oracle="torch.matmul", deviations="private formats of the weight are not emulated")
+        private_formats=True, oracle="torch.matmul")

@@ -172,9 +172,13 @@ def reduced(g: dict[str, Any]) -> Any:
 
 def draw_dequant(d: Draw) -> list[Any]:
     m, k, n = d.integer(1, 5), 16 * d.integer(1, 2), 16 * d.integer(1, 2)
-    weight, way = int8(d, n, k), d.integer(0, 3)
+    groups = d.integer(1, 3) if "Grouped" in d.name else 0
+    lead, way = (groups,) * (groups > 0), d.integer(0, 3)
+    weight = int8(d, *lead, n, k)
     values: dict[str, Any] = {"xQuantMode": "pertensor" if way > 1 else "pertoken"}
-    values["weightScale"] = d.array((n,), F32, 0.001, 0.01)
+    values["weightScale"] = d.array((*lead, n), F32, 0.001, 0.01)
+    if groups:
+        values["groupList"] = np.sort(d.rng.integers(0, m + 1, groups))
     if way == 1:
         values["xScaleOptional"] = d.array((m,), F32, 0.02, 0.04)
     if way == 2:
@@ -194,10 +198,14 @@ def dequant(g: dict[str, Any]) -> Any:
         values, scale = by_row(x)
     else:
         values = rounded(x / scale.reshape(-1, 1))
-    found = (values.int() @ g["weight"].int().T).double()
-    if weight.dtype == torch.int64:
-        return (found * torch.from_numpy(weight.numpy().astype(np.int32).view(np.float32))).half()
-    return (found * weight * scale.reshape(-1, 1)).half()
+    wide = torch.from_numpy(weight.numpy().astype(np.int32).view(np.float32)) if weight.dtype == torch.int64 else weight
+    if "groupList" in g:
+        found, ends = torch.zeros((len(x), wide.shape[1]), dtype=torch.float64), g["groupList"].tolist()
+        for i, (a, b) in enumerate(zip([0, *ends], ends)):
+            found[a:b] = (values[a:b].int() @ g["weight"][i].int().T).double() * wide[i]
+    else:
+        found = (values.int() @ g["weight"].int().T).double() * wide
+    return (found if weight.dtype == torch.int64 else found * scale.reshape(-1, 1)).half()
 
 
 # ---- blocks
@@ -302,6 +310,25 @@ def added(g: dict[str, Any]) -> Any:
     return g["yRef"] + torch.from_numpy(found).float()
 
 
+def draw_levels(d: Draw) -> list[Any]:
+    m, n, k = d.integer(1, 4), 2 * d.integer(1, 20), 2 * d.integer(1, 400)
+    pairs, parts, kind = -(-k // 64), -(-k // 512), DTYPES["f4e2m1"]
+    return given(d, x1=d.array((m, k), kind), x2=Fractal(d.array((n, k), kind)), x1Level0Scale=d.array((m, parts), F32, 0.1, 1),
+                 x2Level0Scale=d.array((parts, n), F32, 0.1, 1), x1Level1Scale=powers(d, m, pairs, 2),
+                 x2Level1Scale=powers(d, n, pairs, 2), optionalBias=d.array((n,), F32) if d.flag() else None,
+                 transposeX1=False, transposeX2=True, level0GroupSize=512, level1GroupSize=32)
+
+
+def levels(g: dict[str, Any]) -> Any:
+    x, y, found = numpy(g["x1"]), numpy(g["x2"]), np.zeros((g["x1"].shape[0], g["x2"].shape[0]))
+    for j in range(-(-x.shape[1] // 32)):
+        part = x[:, 32 * j:32 * j + 32] @ y[:, 32 * j:32 * j + 32].T
+        a = numpy(g["x1Level1Scale"])[:, j // 2, j % 2] * numpy(g["x1Level0Scale"])[:, j // 16]
+        b = numpy(g["x2Level1Scale"])[:, j // 2, j % 2] * numpy(g["x2Level0Scale"])[j // 16]
+        found += part * a[:, None] * b
+    return torch.from_numpy(found + (0 if g["optionalBias"] is None else numpy(g["optionalBias"]))).half()
+
+
 # ---- weights
 
 def draw_antiquant(d: Draw) -> list[Any]:
@@ -364,7 +391,10 @@ ORACLES = {
     "FusedQuantMatmul": Oracle(named(fused)("FusedQuantMatmul"), draw_fused),
     "FusedQuantMatmulWeightNz": Oracle(named(fused)("FusedQuantMatmulWeightNz"), draw_fused),
     "QuantMatmulReduceSumWeightNz": Oracle(named(reduced)("QuantMatmulReduceSumWeightNz"), draw_reduced),
-    "QuantMatmulDequant": Oracle(named(dequant)("QuantMatmulDequant"), draw_dequant, cases=10),
+    **{n: Oracle(named(dequant)(n), draw_dequant, cases=10)
+       for n in ("QuantMatmulDequant", "QuantGroupedMatmulDequant")},
+    "DualLevelQuantMatmulWeightNz": Oracle(named(levels)("DualLevelQuantMatmulWeightNz"), draw_levels, rtol=1e-3,
+                                           atol=1e-2),
     "QuantMatmulActivationQuantWeightNz": Oracle(named(activated)("QuantMatmulActivationQuantWeightNz"), draw_activated),
     "QuantBatchMatmulInplaceAdd": Oracle(named(added)("QuantBatchMatmulInplaceAdd"), draw_added, rtol=1e-4, atol=1e-4),
     "WeightQuantBatchMatmulNz": Oracle(named(antiquant)("WeightQuantBatchMatmulNz"), draw_antiquant, atol=1e-2),

@@ -10,7 +10,7 @@ import numpy as np
 from pyacl.capi import lib
 from pyacl.emulator.ops.types import BF16, F16, F32
 
-from ..oracle import Draw, Oracle, torch
+from ..oracle import Draw, Fractal, Oracle, torch
 
 functional = torch.nn.functional
 INT8 = lib.ACL_INT8
@@ -312,7 +312,8 @@ def draw_weight(d: Draw) -> list[Any]:
     dtype = d.choice([F16, BF16])
     group = d.choice([0, 2])
     shape = (-(-k // 2), n) if group else (n,)
-    values = {"x": d.array((m, k), dtype, -1, 1), "weight": d.array((k, n), np.int8, -9, 9),
+    whole = d.array((k, n), np.int8, -9, 9)
+    values = {"x": d.array((m, k), dtype, -1, 1), "weight": Fractal(whole) if min(k, n) > 1 and d.flag() else whole,
               "antiquantScale": d.array(shape, dtype, 0.1, 1), "antiquantOffsetOptional": d.array(shape, dtype, -1, 1),
               "biasOptional": d.array((n,), F16 if dtype == F16 else F32) if d.flag() else None,
               "antiquantGroupSize": group}
