@@ -84,7 +84,9 @@ def bias_inputs(d: Draw) -> list[Any]:
         return [d.array((d.integer(1, 3), d.integer(1, 4), h), dtype), None, *rest]
     borders = ends(d, d.integer(1, 4))
     groups = np.diff(borders) if rest == [1] else borders[1:]
-    return [d.array((int(borders[-1]), h), dtype), groups.astype(d.choice([np.int32, np.int64])), *rest]
+    grad = d.array((int(borders[-1]), h), dtype)
+    grad[:1, 0] = np.inf  # must not reach other groups
+    return [grad, groups.astype(d.choice([np.int32, np.int64])), *rest]
 
 
 def bias(grad: Any, groups: Any, kind: int = 0) -> Any:
@@ -96,8 +98,6 @@ def bias(grad: Any, groups: Any, kind: int = 0) -> Any:
 
 def segsum_inputs(d: Draw) -> list[Any]:
     n, lead, dtype = d.integer(1, 5), d.shape(2, 3, 3), d.choice(TYPES)
-    if len(lead) == 2:
-        lead = (*lead,)
     x = np.tril(np.exp(d.array((*lead, n, n), np.float32, -1, 1)))
     return [d.array((*lead, n, n), dtype), x.astype(dtype)]
 
