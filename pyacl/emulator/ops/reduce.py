@@ -328,7 +328,7 @@ def two_dims(x: Any) -> None:
 
 family(define, (
     ("ReduceSum", reduce_sum, "torch.sum"), ("Mean", mean, "torch.mean"), ("ReduceNansum", nansum, "torch.nansum"),
-), shape=rules.reduction, result=asked(3), rows=ROWS, workspace=WORKSPACE)
+), shape=rules.reduction, result=asked(3), rows=ROWS, one_pass=True, workspace=WORKSPACE)
 define("ProdDim", prod_dim, shape=one_dim, result=asked(3), check=checked_axis, workspace=WORKSPACE,
        oracle="torch.prod")
 define("Prod", prod, shape=one_element, result=asked(1), workspace=WORKSPACE, oracle="torch.prod of all")
@@ -347,17 +347,17 @@ define("LinalgVectorNorm", vector_norm, shape=keyed(2, 3), result=asked(4), rows
 
 family(define, (
     ("Amax", extreme(np.max), "torch.amax"), ("Amin", extreme(np.min), "torch.amin"),
-), shape=rules.reduction, result=rules.first, rows=ROWS, check=not_empty, workspace=WORKSPACE)
+), shape=rules.reduction, result=rules.first, rows=ROWS, one_pass=True, check=not_empty, workspace=WORKSPACE)
 family(define, (
     ("Any", extreme(np.any), "torch.any"), ("All", extreme(np.all), "torch.all"),
-), shape=rules.reduction, result=rules.boolean, rows=ROWS, workspace=WORKSPACE)
+), shape=rules.reduction, result=rules.boolean, rows=ROWS, one_pass=True, workspace=WORKSPACE)
 family(define, (
     ("Max", maximum_of_all(np.max), "torch.max"), ("Min", maximum_of_all(np.min), "torch.min"),
     ("Median", median, "torch.median"), ("NanMedian", lambda x: median(x, True), "torch.nanmedian"),
 ), shape=one_element, result=rules.first, check=not_empty, workspace=WORKSPACE)
 family(define, (
     ("ArgMax", arg(np.argmax), "torch.argmax"), ("ArgMin", arg(np.argmin), "torch.argmin"),
-), shape=one_dim, result=rules.int64, rows=ROWS, check=not_empty, workspace=WORKSPACE)
+), shape=one_dim, result=rules.int64, rows=ROWS, one_pass=True, check=not_empty, workspace=WORKSPACE)
 family(define, (
     ("MaxDim", with_index(np.argmax), "torch.max"), ("MinDim", with_index(np.argmin), "torch.min"),
     ("MedianDim", median_dim, "torch.median"), ("NanMedianDim", nan_median_dim, "torch.nanmedian"),
