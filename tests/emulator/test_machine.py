@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -241,6 +242,7 @@ def test_looking_up_addresses() -> None:
 
 def test_threads_allocate_and_free_at_once() -> None:
     where = device.devices[0]
+    gc.collect()  # what other tests left would be freed in between
     used, mine = where.used, threading.local()
     failures: list[str] = []
 
