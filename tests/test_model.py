@@ -11,6 +11,7 @@ from typing import Any, Iterator
 import models
 import numpy as np
 import pytest
+from helpers import free_memory
 
 import pyacl
 from pyacl import DeviceBuffer, ExecConfig, LoadConfig, Model, ModelDesc, Stream, Tensor, ffi, lib
@@ -257,7 +258,7 @@ def test_strided_numpy(model: Model) -> None:
 
 
 def test_outputs_of_the_runtime(model: Model, stream: Stream) -> None:
-    free = pyacl.mem_info().free
+    free = free_memory()
     with model.bind([Tensor.from_numpy(X)], [None, None]) as binding:
         first, top = model.execute(binding)
         second, _ = model.execute(binding, stream=stream)
@@ -270,7 +271,7 @@ def test_outputs_of_the_runtime(model: Model, stream: Stream) -> None:
             model.execute_async(binding, stream)
         first.close(), second.close(), top.close()
         del _
-    assert pyacl.mem_info().free == free
+    assert free_memory() == free
 
 
 def test_set_input_and_output(model: Model, stream: Stream) -> None:
@@ -413,11 +414,11 @@ def test_timeout_of_an_execution(model: Model, stream: Stream) -> None:
 
 def test_outputs_of_an_execution_that_timed_out_are_not_lost(model: Model, stream: Stream) -> None:
     x = Tensor.from_numpy(X)
-    before = pyacl.mem_info().free
+    before = free_memory()
     for _ in range(3):
         with model.bind([x], [None, None]) as binding, models.blocked(stream), pytest.raises(TimeoutError):
             model.execute(binding, stream=stream, config=ExecConfig(stream_sync_timeout=20))
-    assert pyacl.mem_info().free == before
+    assert free_memory() == before
 
 
 def test_an_aborted_execution_does_not_keep_the_model_busy(model: Model) -> None:
@@ -492,12 +493,12 @@ def test_closed(om: Path, stream: Stream) -> None:
 
 
 def test_forgotten_models_warn_and_unload(om: Path) -> None:
-    free = pyacl.mem_info().free
+    free = free_memory()
     held = [Model.from_file(om)]
     held[0](X)
     with pytest.warns(ResourceWarning, match=r"pyacl.Model dense.om \(x .* was never closed"):
         held.clear()
-    assert pyacl.mem_info().free == free
+    assert free_memory() == free
 
 
 # Threads and contexts.

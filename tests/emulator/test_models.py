@@ -15,6 +15,7 @@ from typing import Any, Iterator
 import models
 import numpy as np
 import pytest
+from helpers import free_memory
 
 import pyacl
 from pyacl import Model, ModelBundle, ModelDesc, ModelPool, Tensor, ffi, lib
@@ -329,7 +330,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def test_bundle(bundle: Path) -> None:
-    free = pyacl.mem_info().free
+    free = free_memory()
     size = ModelBundle.query_size(bundle)
     assert (size.variables, len(size.models), size.models[0].weights) == (1 << 16, 2, models.WEIGHT.nbytes)
     for open_ in (lambda: ModelBundle.from_file(bundle), lambda: ModelBundle.from_bytes(bundle.read_bytes())):
@@ -342,7 +343,7 @@ def test_bundle(bundle: Path) -> None:
             assert found.models == [two]
             kept = two
         assert kept.closed
-    assert pyacl.mem_info().free == free
+    assert free_memory() == free
 
 
 def test_bundle_model_by_model(bundle: Path) -> None:
@@ -360,10 +361,10 @@ def test_a_bundle_that_loads_in_part_is_closed(tmp_path: Path) -> None:
     (tmp_path / "bundle.om").write_bytes(b"".join(compiler.bundle(parts, variables=1 << 16)))
     with pyacl.DeviceBuffer(1 << 16) as memory, warnings.catch_warnings():
         warnings.simplefilter("error")
-        free = pyacl.mem_info().free
+        free = free_memory()
         with pytest.raises(pyacl.AclError, match="was compiled for Ascend310P3"):
             ModelBundle.from_file(tmp_path / "bundle.om", variables=memory)
-        assert pyacl.mem_info().free == free
+        assert free_memory() == free
         assert not live(ModelBundle)
 
 
