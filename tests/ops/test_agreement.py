@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="PyTorch is the oracle")
 
 from pyacl.capi import lib
 from pyacl.emulator import ops
-from pyacl.emulator.ops.signature import documented
+from pyacl.emulator.ops.signature import documented, refusal
 from pyacl.emulator.ops.types import PACKED
 
 from .test_operators import NAMES, prepare, refused
@@ -50,7 +50,7 @@ def test_shapes_that_must_agree(name: str, npu: None) -> None:
     for i in members(operator, values, "one shape"):
         bad = list(values)
         bad[i] = np.zeros((*values[i].shape[:-1], 77), values[i].dtype)
-        assert refused(operator, bad).code == lib.ACLNN_ERR_PARAM_INVALID
+        assert refused(operator, bad).code == (refusal(name, "shape") or lib.ACLNN_ERR_PARAM_INVALID)
 
 
 MASKED = [n for n in NAMES if any(p.name == "outputMask" for p in ops.find(n).signature.parameters)]  # type: ignore[union-attr]
@@ -85,5 +85,5 @@ def test_null_members_of_lists(name: str, npu: None) -> None:
             bad = list(values)
             bad[i] = [*values[i][:-1], None]
             problem = refused(operator, bad)
-            assert problem.code == lib.ACLNN_ERR_PARAM_NULLPTR
+            assert problem.code == (refusal(name, "null") or lib.ACLNN_ERR_PARAM_NULLPTR)
             assert p.name in problem.text

@@ -12,6 +12,7 @@ pytest.importorskip("torch", reason="PyTorch is the oracle")
 from pyacl.capi import lib, operators
 from pyacl.emulator import ops
 from pyacl.emulator.ops import choice, pieces
+from pyacl.emulator.ops.signature import refusal
 from pyacl.emulator.ops.types import DTYPES, F32, PACKED, castable
 
 from . import oracles
@@ -155,11 +156,11 @@ def test_bad_arguments(name: str, npu: None) -> None:
                 and p.name not in operator.optional:
             bad[i] = None
             problem = refused(operator, bad)
-            assert problem.code == lib.ACLNN_ERR_PARAM_NULLPTR
+            assert problem.code == (refusal(name, "null") or lib.ACLNN_ERR_PARAM_NULLPTR)
             assert p.name in problem.text
         if p.kind == "tensor" and values[i] is not None:
             bad[i] = np.zeros((1,) * 9, values[i].dtype)
-            assert refused(operator, bad).code == lib.ACLNN_ERR_PARAM_INVALID
+            assert refused(operator, bad).code == (refusal(name, "ndim") or lib.ACLNN_ERR_PARAM_INVALID)
             others = [t for t in DTYPES.values() if t not in operator.allowed(p.name) and t not in PACKED]
             if operator.allowed(p.name) and others:
                 bad[i] = np.zeros(values[i].shape, others[0])
@@ -176,5 +177,5 @@ def test_outputs_of_another_shape_are_refused(name: str, npu: None) -> None:
             bad = list(values)
             bad[i] = np.zeros((*values[i].shape, 2), values[i].dtype)
             problem = refused(operator, bad)
-            assert problem.code == lib.ACLNN_ERR_PARAM_INVALID
+            assert problem.code == (refusal(name, "shape") or lib.ACLNN_ERR_PARAM_INVALID)
             assert p.name in problem.text

@@ -17,6 +17,7 @@ NULL, INVALID, FAULT = lib.ACLNN_ERR_PARAM_NULLPTR, lib.ACLNN_ERR_PARAM_INVALID,
 F16, F32, BF16, S8, S32, S64, BOOL = (np.dtype(t) for t in (
     np.float16, np.float32, ml_dtypes.bfloat16, np.int8, np.int32, np.int64, np.bool_))
 ONE = np.float32(1)
+TILING, INNER_NULL = lib.ACLNN_ERR_INNER_TILING_ERROR, lib.ACLNN_ERR_INNER_NULLPTR
 
 
 def z(*shape: int, t: Any = F32) -> Any:
@@ -52,6 +53,16 @@ REFUSED: dict[str, tuple[int, tuple[Any, ...]]] = {
     "IndexSelect from the back": (FAULT, (z(2, 3), 0, z(1, t=S64) - 1, z(1, 3))),
     "LayerNorm": (INVALID, (z(2, 3, t=BF16), (3,), z(3, t=BF16), z(3), 1e-5, z(2, 3, t=BF16), None, None)),
     "RmsNorm": (INVALID, (z(2, 3, t=F16), z(3, t=BF16), 1e-6, z(2, 3, t=F16), z(2, 1))),
+    "RmsNorm with gamma too long": (TILING, (z(2, 3), z(4), 1e-6, z(2, 3), z(2, 1))),
+    "GemmaRmsNorm into another shape": (TILING, (z(2, 3), z(3), 1e-6, z(3, 3), z(2, 1))),
+    "RmsNorm without x": (NULL, (None, z(3), 1e-6, z(2, 3), z(2, 1))),
+    "Stack of nothing": (INNER_NULL, (None, 0, z(1, 2))),
+    "Stack of two shapes": (INVALID, ([z(2), z(3)], 0, z(2, 2))),
+    "ForeachAbs": (TILING, ([z(2), z(3)], [z(2), z(4)])),
+    "ForeachAbs of int8": (INVALID, ([z(2, t=S8)], [z(2, t=S8)])),
+    "IsInf in 9-D": (TILING, (z(*[1] * 9), z(*[1] * 9, t=BOOL))),
+    "IsInf into another shape": (INVALID, (z(2), z(3, t=BOOL))),
+    **{f"{name} of complex": (INVALID, (z(2, t=np.complex64), z(2))) for name in ("Log", "Log2", "Log10", "Sqrt")},
     "Flip": (INVALID, (z(2, 3), (0, -2), z(2, 3))),
     "Linspace": (INVALID, (ONE, ONE, 3, z(2))),
     "Arange": (INVALID, (np.float32(np.nan), ONE, ONE, z(2))),

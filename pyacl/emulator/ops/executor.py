@@ -16,7 +16,7 @@ from . import pieces
 from . import tensor as views
 from .registry import Operator
 from .rules import is_tensor
-from .signature import CONVERTERS, Parameter, agree, formats
+from .signature import CONVERTERS, Parameter, agree, formats, refusal
 from .tensor import Tensor
 from .types import F16, F32, HALF, Dtype, cast, castable, category, name, wide
 
@@ -37,7 +37,8 @@ class Plan:
     an input that is no tensor is there as ``Constant``.
     """
 
-    __slots__ = ("operator", "tensors", "objects", "inputs", "outputs", "results", "meet", "workspace")
+    __slots__ = ("operator", "tensors", "objects", "inputs", "outputs", "results", "meet", "workspace",
+                 "situation")
 
     def __init__(self, operator: Operator, arguments: tuple[Any, ...]) -> None:
         self.operator = operator
@@ -48,15 +49,23 @@ class Plan:
         self.results: tuple[Optional[Dtype], ...] = ()
         self.meet: Optional[Dtype] = None
         self.workspace = operator.workspace
+        self.situation = ""  # what a refusal would be about, where pages may name a status code for it
         try:
             self._check(arguments)
             if operator.rehearsed and not operator.elementwise:
+                self.situation = "shape"
                 rehearse(self, arguments)
         except Failure as failure:
-            raise Failure(failure.code, f"{operator.name}: {failure.text}") from None
+            raise Failure(self._code(failure.code), f"{operator.name}: {failure.text}") from None
         except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
             # A rule that finds too few dimensions, a NaN for a count and the like: it only looks at the arguments.
-            raise Failure(_INVALID, f"{operator.name}: the arguments do not fit together: {error}") from None
+            raise Failure(self._code(_INVALID),
+                          f"{operator.name}: the arguments do not fit together: {error}") from None
+
+    def _code(self, code: int) -> int:
+        """The status code that the operator's page gives for a refusal, where it is not the usual one."""
+        situation = {_NULL: "null", _INVALID: self.situation}.get(code, "")
+        return refusal(self.operator.name, situation) or code
 
     def _slot(self, tensor: Optional[Tensor]) -> int:
         self.objects.append(tensor)
@@ -109,7 +118,10 @@ class Plan:
             for asked, output in zip(values["outputMask"] or (), written):
                 if asked and values[output] is None:
                     raise Failure(_NULL, f"{output} is NULL, but outputMask asks for it")
-        agree(operator.name, values)
+        agree("type", operator.name, values)
+        self.situation = "shape"
+        agree("shape", operator.name, values)
+        self.situation = ""
         if operator.check is not None:
             operator.check(*inputs)
         meeting = inputs if operator.promote is None else [inputs[i] for i in operator.promote if i < len(inputs)]
@@ -122,7 +134,9 @@ class Plan:
                                             f"cannot be converted to {name(self.meet)}")
         flat = [t for o in outputs for t in (o if isinstance(o, tuple) else (o,))]
         if operator.shape is not None:
+            self.situation = "shape"
             self._check_shapes(operator.shape(*inputs), flat)
+            self.situation = ""
         if operator.result is operator.meet and operator.meet is not None:
             self.results = (self.meet,) * len(flat)
         elif operator.result is not None:
@@ -135,6 +149,7 @@ class Plan:
     def _check_tensor(self, parameter: Parameter, what: str, tensor: Tensor) -> None:
         operator = self.operator
         if tensor.ndim > MAX_DIMS:
+            self.situation = "ndim"
             raise Failure(_INVALID, f"{what} has {tensor.ndim} dimensions, more than {MAX_DIMS}")
         if tensor.dtype is None:
             raise Failure(_INVALID, f"{what} has aclDataType {tensor.code}, which is not emulated")
@@ -178,7 +193,8 @@ class Plan:
         for i, (result, tensor) in enumerate(zip(self.results, outputs)):
             if tensor is None or result is None or tensor.dtype == result:
                 continue
-            if self.operator.exact or not castable(result, tensor.dtype):
+            kept = category(result) < 3 or category(tensor.dtype) == 3 or not refusal(self.operator.name, "real")
+            if self.operator.exact or not kept or not castable(result, tensor.dtype):
                 what = names[i] if i < len(names) else f"output {i}"
                 raise Failure(_INVALID, f"{what} has the type {name(tensor.dtype)}; the result is {name(result)}")
 

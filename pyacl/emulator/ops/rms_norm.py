@@ -99,21 +99,16 @@ def deep_norm(x: Any, gx: Any, beta: Any, gamma: Any, alpha: float, epsilon: flo
 
 # ---- rules
 
-def check(x: Any, *rest: Any) -> None:
-    gamma = next(t for t in reversed([r for r in rest if rules.is_tensor(r)]))
+def rstd_shape(x: Any, gamma: Any) -> Any:
     if gamma.ndim > x.ndim or tuple(x.shape[x.ndim - gamma.ndim:]) != tuple(gamma.shape):
         rules.reject(f"gamma has the shape {list(gamma.shape)}; it must be the last dimensions of {list(x.shape)}")
+    keep = x.ndim - gamma.ndim
+    return (*x.shape[:keep], *(1,) * gamma.ndim)
 
 
 def check_types(x: Any, gamma: Any, *_: Any) -> None:
-    check(x, gamma)
     if gamma.dtype not in (x.dtype, F32):
         rules.reject(f"gamma has the type {gamma.dtype}; it takes {x.dtype} as x, or float32")
-
-
-def rstd_shape(x: Any, gamma: Any) -> Any:
-    keep = x.ndim - gamma.ndim
-    return (*x.shape[:keep], *(1,) * gamma.ndim)
 
 
 def _two(x: Any, gamma: Any, *_: Any) -> Any:
@@ -130,15 +125,15 @@ def _rows_of_two(x1: Any, x2: Any, gamma: Any, *_: Any) -> int:
 
 define("RmsNorm", rms_norm, shape=_two, result=lambda x, *_: (x.dtype, F32), rows=_rows, check=check_types,
        workspace=1024, oracle="torch.nn.functional.rms_norm")
-define("GemmaRmsNorm", gemma, shape=_two, result=lambda x, *_: (x.dtype, F32), rows=_rows, check=check,
+define("GemmaRmsNorm", gemma, shape=_two, result=lambda x, *_: (x.dtype, F32), rows=_rows,
        workspace=1024, oracle="torch.nn.functional.rms_norm")
-define("AddRmsNorm", add_rms_norm, raw=True, rows=_rows_of_two, along=(0, 1), check=check,
+define("AddRmsNorm", add_rms_norm, raw=True, rows=_rows_of_two, along=(0, 1),
        workspace=1024, shape=lambda a, b, g, *_: (tuple(a.shape), rstd_shape(a, g), tuple(a.shape)),
        result=lambda a, *_: (a.dtype, F32, a.dtype), oracle="torch.nn.functional.rms_norm")
-define("InplaceAddRmsNorm", add_rms_norm_inplace, raw=True, rows=_rows_of_two, along=(0, 1), check=check,
+define("InplaceAddRmsNorm", add_rms_norm_inplace, raw=True, rows=_rows_of_two, along=(0, 1),
        workspace=1024, shape=lambda a, b, g, *_: (tuple(a.shape), tuple(a.shape), rstd_shape(a, g)),
        result=lambda a, *_: (a.dtype, a.dtype, F32), oracle="torch.nn.functional.rms_norm")
-define("AddRmsNormCast", add_rms_norm_cast, raw=True, rows=_rows_of_two, along=(0, 1), check=check,
+define("AddRmsNormCast", add_rms_norm_cast, raw=True, rows=_rows_of_two, along=(0, 1),
        workspace=1024, shape=lambda a, b, g, *_: (tuple(a.shape), tuple(a.shape), rstd_shape(a, g), tuple(a.shape)),
        result=lambda a, *_: (F32, a.dtype, F32, a.dtype), oracle="torch.nn.functional.rms_norm")
 define("RmsNormGrad", rms_norm_grad, workspace=1024, shape=lambda dy, x, r, g: (tuple(x.shape), tuple(g.shape)),

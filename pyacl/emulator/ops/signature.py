@@ -59,7 +59,7 @@ _KINDS = {"aclTensor": "tensor", "aclTensorList": "tensors", "aclScalar": "scala
 @cache
 def documented(part: str) -> Any:
     """A part of ``parameters.json``, by operator name: "operators" with their parameters, "one type", "one shape",
-    "formats" of images."""
+    "formats" of images, status codes of "refusals"."""
     return json.loads((Path(__file__).parent / "parameters.json").read_text())[part]
 
 
@@ -127,6 +127,17 @@ def formats(operator: str, parameter: str) -> dict[int, str]:
     return {}
 
 
+def refusal(operator: str, situation: str) -> int:
+    """The status code that the page gives for one of the situations "null" (what must be there is NULL), "ndim" (too
+    many dimensions), "shape" (shapes that do not fit together) and "real" (a complex result for a real output, which
+    others take); 0 where it says nothing of its own."""
+    for item in documented("refusals").get(operator, "").split():
+        what, _, code = item.partition(":")
+        if what == situation:
+            return int(code)
+    return 0
+
+
 # What several tensors have in common.
 
 @cache
@@ -134,12 +145,13 @@ def _groups(kind: str, operator: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(group.split()) for group in documented(kind).get(operator, "").split(",") if group)
 
 
-def agree(operator: str, values: Mapping[str, Any]) -> None:
-    """Refuses arguments, given by their names, that differ where they must not; what is NULL is left out."""
-    for group in _groups("one type", operator):
-        _agree(group, values, "type", lambda t: t if isinstance(t, np.dtype) else t.dtype, name)
-    for group in _groups("one shape", operator):
-        _agree(group, values, "shape", lambda t: t.shape, lambda s: str(list(s)))
+def agree(what: str, operator: str, values: Mapping[str, Any]) -> None:
+    """Refuses arguments, given by their names, whose "type" or "shape" differs where it must not, NULL left out."""
+    for group in _groups(f"one {what}", operator):
+        if what == "type":
+            _agree(group, values, what, lambda t: t if isinstance(t, np.dtype) else t.dtype, name)
+        else:
+            _agree(group, values, what, lambda t: t.shape, lambda s: str(list(s)))
 
 
 def _agree(group: tuple[str, ...], values: Mapping[str, Any], what: str, get: Any, show: Any) -> None:
