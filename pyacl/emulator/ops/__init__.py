@@ -30,9 +30,10 @@ Two functions define, one name or many in a string:
     the function fails or its results do not fit: so a function must take zeros, or say ``rehearsed=False``.
 
 All keywords are described at `registry.define`. What need not be said: which parameters are outputs, which types and
-formats each may have, which of them have one type or one shape, and status codes of its own are read from ``parameters.json`` (taken from the
-reference pages; `roles` and `dtypes` overrule it); NULL is refused unless `optional` lists the parameter, as are NULL
-members of lists, outputs that ``outputMask`` asks for, more than 8 dimensions, private formats, and a common type that
+formats each may have, which of them have one type or one shape, and status codes of its own are read from
+``parameters.json`` (taken from the reference pages; `roles` and `dtypes` overrule it); NULL is refused unless
+`optional` lists the parameter, as are NULL members of lists, outputs that ``outputMask`` asks for, more than 8
+dimensions, private formats, and a common type that
 the tensors could not have themselves. A rule that breaks on its arguments (a dimension that is not there) refuses them.
 
 Make it fast: accept ``out`` (``def add(x, y, alpha, out=None)``) where the last step is a ufunc, so that large
