@@ -256,7 +256,10 @@ class Run:
         if isinstance(where, Constant):
             return where.value
         found = self.plan.tensors[where]
-        return None if found is None else views.view(found, self.addresses[where], self.plan.operator.name)
+        return None if found is None else self._array(found, where)
+
+    def _array(self, tensor: Tensor, slot: int) -> Any:
+        return views.view(tensor, self.addresses[slot], self.plan.operator.name)
 
     def _bind(self) -> Callable[[], None]:
         plan, operator = self.plan, self.plan.operator
@@ -395,13 +398,8 @@ class Rehearsal(Run):
 
     __slots__ = ()
 
-    def _view(self, where: Any) -> Any:
-        if isinstance(where, tuple):
-            return [self._view(slot) for slot in where]
-        if isinstance(where, Constant):
-            return where.value
-        found = self.plan.tensors[where]
-        return None if found is None else np.zeros(found.shape, found.dtype)
+    def _array(self, tensor: Tensor, slot: int) -> Any:
+        return np.zeros(tensor.shape, tensor.dtype)
 
     def _cut(self, inputs: list[Any], outputs: list[Any]) -> Optional[pieces.Cut]:
         return None
