@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from typing import Any, Callable
 
 import numpy as np
@@ -92,3 +93,19 @@ def free_memory() -> int:
     """Bytes that the device has left, without what other tests dropped in circles."""
     gc.collect()
     return pyacl.mem_info().free
+
+
+def alive(ref: weakref.ref[Any]) -> bool:
+    """Whether something still keeps what `ref` refers to, circles aside."""
+    gc.collect()
+    return ref() is not None
+
+
+def waits_for_work(gate: Gate, close: Callable[[], None]) -> bool:
+    """Whether `close` returns only after the gate, which opens soon."""
+    order: list[str] = []
+    gate.open_soon(lambda: order.append("opened"))
+    close()
+    order.append("closed")
+    gate.close()
+    return order == ["opened", "closed"]

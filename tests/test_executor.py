@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterator
 
 import numpy as np
 import pytest
-from helpers import Gate, in_thread, python, upload
+from helpers import Gate, alive, in_thread, python, upload
 
 import pyacl
 from pyacl import Executor, Stream, Tensor, TensorList, ffi, lib
@@ -195,11 +195,9 @@ def test_nothing_is_kept_after_the_synchronise(stream: Stream) -> None:
     gone = weakref.ref(x)
     Executor("aclnnAdd", x, x, 1.0, zeros()).launch(stream)
     del x
-    gc.collect()
-    assert gone() is not None
+    assert alive(gone)
     stream.synchronize()
-    gc.collect()
-    assert gone() is None
+    assert not alive(gone)
 
 
 def test_it_is_asynchronous(stream: Stream, gate: Gate) -> None:
@@ -427,8 +425,7 @@ def test_what_a_refresh_replaced_is_let_go(stream: Stream) -> None:
         add.execute(stream)
         add.set_input(0, y)
         del x
-        gc.collect()
-        assert gone() is None
+        assert not alive(gone)
         assert add.arguments["self"] is y
     members = [upload(X), upload(X)]
     gone = weakref.ref(members[0])
@@ -436,8 +433,7 @@ def test_what_a_refresh_replaced_is_let_go(stream: Stream) -> None:
         cat.execute(stream)
         cat.set_dynamic_input(0, 0, y)
         del members[0]
-        gc.collect()
-        assert gone() is None
+        assert not alive(gone)
         assert list(cat.arguments["tensors"]) == [y, *members]
 
 

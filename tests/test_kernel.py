@@ -5,17 +5,16 @@ These run on the emulator, in-process or exported; a real NPU would need the ker
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import subprocess
-import sys
 import weakref
 from pathlib import Path
 from typing import Any, Iterator
 
 import numpy as np
 import pytest
+from helpers import alive, python
 from kernels import ADD_CUSTOM, Vectors, compile_kernels, only_emulated
 
 import pyacl
@@ -259,15 +258,13 @@ def test_everything_stays_alive_until_it_has_run(library: Path, device: Any, str
     watched = weakref.ref(args)
     out, expected = v.tensors[2], v.expected(2)
     del args
-    gc.collect()
-    assert watched() is not None
+    assert alive(watched)
     binary.close()  # waits for what is queued
     stream.synchronize()
     assert (out.numpy() == expected).all()
     with pytest.raises(pyacl.ClosedError):
         kernel.launch_args(stream, 1, *v.tensors, np.float32(1), placeholder=b"1234")
-    gc.collect()
-    assert watched() is None
+    assert not alive(watched)
 
 
 def test_launches_are_asynchronous(kernel: Any, stream: Any) -> None:
@@ -306,8 +303,7 @@ def test_a_bad_address_is_a_fault_and_tells_the_callback(kernel: Any, stream: An
 
 
 def test_a_crash_in_isolation_is_a_fault(more: Path) -> None:
-    code = f"""
-import numpy as np, pyacl
+    printed = python(f"""
 with pyacl.Device(0), pyacl.Stream() as stream, pyacl.Binary.from_file({str(more)!r}) as binary:
     kernel = binary.function("crash")
     kernel.launch_args(stream, 1, np.int64(0))
@@ -317,10 +313,8 @@ with pyacl.Device(0), pyacl.Stream() as stream, pyacl.Binary.from_file({str(more
     binary.function("numbers").launch_args(stream, 4, out)
     stream.synchronize()
     print(out.numpy().tolist())
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          env={**os.environ, "PYACL_EMULATOR_KERNEL_ISOLATE": "1"})
-    assert done.stdout.splitlines() == ["507015 True", "[4, 1004, 2004, 3004]"], done.stderr
+""", PYACL_EMULATOR_KERNEL_ISOLATE="1")
+    assert printed.splitlines() == ["507015 True", "[4, 1004, 2004, 3004]"]
 
 
 @pytest.mark.parametrize(("options", "message"), [

@@ -4,9 +4,6 @@ kernel could go wrong with it."""
 from __future__ import annotations
 
 import gc
-import os
-import subprocess
-import sys
 import threading
 import weakref
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any, Callable, Iterator
 
 import numpy as np
 import pytest
+from helpers import alive, python
 from kernels import ADD_CUSTOM, Vectors, compile_kernels, only_emulated
 
 import pyacl
@@ -160,11 +158,9 @@ def test_what_an_update_lets_go_stays_until_it_was_used(plain: Any, stream: Any)
     args.update(index, second)
     watched = weakref.ref(first)
     del first
-    gc.collect()
-    assert watched() is not None
+    assert alive(watched)
     stream.synchronize()
-    gc.collect()
-    assert watched() is None
+    assert not alive(watched)
     args.finalize()
     plain.launch(args, 4, stream)
     stream.synchronize()
@@ -379,17 +375,14 @@ def test_launch_configs_reach_c_as_they_are() -> None:
 
 
 def test_an_isolated_kernel_changes_memory_once(libraries: Path) -> None:
-    code = f"""
-import numpy as np, pyacl
+    printed = python(f"""
 with pyacl.Device(0), pyacl.Stream() as stream, pyacl.Binary.from_file({str(libraries / 'plain.so')!r}) as binary:
     out = pyacl.Tensor.zeros((2,), np.int32)
     binary.function("plain").launch_args(stream, 2, out)
     stream.synchronize()
     print(out.numpy().tolist())
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          env={**os.environ, "PYACL_EMULATOR_KERNEL_ISOLATE": "1"})
-    assert done.stdout.split("\n")[0] == "[1, 1]", done.stderr
+""", PYACL_EMULATOR_KERNEL_ISOLATE="1")
+    assert printed == "[1, 1]\n"
 
 
 def test_a_callback_that_raises_is_told_of_and_does_no_harm(kernel: Any, stream: Any, capfd: Any) -> None:

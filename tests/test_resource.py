@@ -11,7 +11,7 @@ from typing import Any, Callable, cast
 
 import numpy as np
 import pytest
-from helpers import Gate, in_thread, python, run, upload
+from helpers import Gate, alive, in_thread, python, run, upload, waits_for_work
 
 import pyacl
 
@@ -235,12 +235,7 @@ def test_closing_waits_for_the_work_that_uses_it(device: Any, stream: Any) -> No
     with pyacl.HostBuffer.from_numpy(np.arange(8, dtype=np.uint8)) as source, pyacl.DeviceBuffer(8) as target:
         gate = Gate(stream)
         pyacl.memcpy_async(target, source, stream)
-        gate.open_soon(lambda: order.append("opened"))
-        order: list[str] = []
-        source.close()
-        order.append("closed")
-        gate.close()
-        assert order == ["opened", "closed"]
+        assert waits_for_work(gate, source.close)
         out = np.empty(8, np.uint8)
         pyacl.memcpy(out, target)
         assert np.array_equal(out, np.arange(8))
@@ -259,8 +254,7 @@ def test_dropped_objects_live_as_long_as_the_work(device: Any, stream: Any) -> N
     gate.open()
     stream.synchronize()
     assert np.array_equal(out.numpy(), np.arange(4) + 2)
-    gc.collect()
-    assert gone() is None
+    assert not alive(gone)
     del others
     gate.close()
 
@@ -274,12 +268,10 @@ def test_a_timed_out_synchronise_keeps_what_is_used(device: Any, stream: Any) ->
     del x
     with pytest.raises(pyacl.SyncTimeoutError):
         stream.synchronize(timeout=0.02)
-    gc.collect()
-    assert gone() is not None
+    assert alive(gone)
     gate.open()
     stream.synchronize()
-    gc.collect()
-    assert gone() is None
+    assert not alive(gone)
     gate.close()
 
 
@@ -314,11 +306,9 @@ def test_hold_keeps_any_object_until_the_next_synchronise(device: Any, stream: A
     unhashable = [thing]
     stream.hold(unhashable)
     del thing, unhashable
-    gc.collect()
-    assert gone() is not None
+    assert alive(gone)
     stream.synchronize()
-    gc.collect()
-    assert gone() is None
+    assert not alive(gone)
 
 
 def test_hold_keeps_each_of_equal_objects(device: Any, stream: Any) -> None:

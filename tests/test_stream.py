@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import INLINE, Gate, in_thread, python, run, upload
+from helpers import INLINE, Gate, alive, in_thread, python, run, upload
 
 import pyacl
 from pyacl.capi import ffi, lib
@@ -98,21 +99,16 @@ def test_from_handle_is_not_destroyed_here(device: Any, stream: Any) -> None:
 
 
 def test_objects_of_one_handle_share_what_is_in_flight(stream: Any) -> None:
-    import gc
-    import weakref
-
     same = pyacl.Stream.from_handle(stream.address)
     gate = Gate(stream)
     x = upload(np.ones(4))
     pyacl.memset(x, 0, stream=same)
     gone = weakref.ref(x)
     del x
-    gc.collect()
-    assert gone() is not None
+    assert alive(gone)
     gate.open()
     stream.synchronize()
-    gc.collect()
-    assert gone() is None
+    assert not alive(gone)
     gate.close()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from helpers import Gate, upload
+from helpers import Gate, alive, upload, waits_for_work
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -185,8 +185,7 @@ def test_a_tensor_of_another_library() -> None:
     assert gone() is not None
     view.close()
     del view
-    gc.collect()
-    assert gone() is None
+    assert not alive(gone)
     with pytest.raises(ValueError, match=r"on 'cpu', not on an NPU"):
         pyacl.Tensor.from_data_ptr(Foreign(upload([1.0]), "cpu"))
 
@@ -391,12 +390,7 @@ def test_closing_waits_while_it_is_used(stream: Any) -> None:
     x, out = upload(np.arange(4, dtype=np.float32)), pyacl.Tensor.zeros(4)
     gate = Gate(stream)
     pyacl.ops.aclnnAdd(x[...], x, 1, out, stream=stream)
-    order: list[str] = []
-    gate.open_soon(lambda: order.append("opened"))
-    x.close()
-    order.append("closed")
-    assert order == ["opened", "closed"]
-    gate.close()
+    assert waits_for_work(gate, x.close)
     assert np.array_equal(out.numpy(), 2 * np.arange(4))
 
 
@@ -493,13 +487,11 @@ def test_memory_on_the_npu_is_shared_by_dlpack() -> None:
     gone = weakref.ref(x)
     view = pyacl.Tensor.from_dlpack(OnNpu(x))
     del x, part
-    gc.collect()
-    assert gone() is not None
+    assert alive(gone)
     view.copy_(np.ones((3, 4)))
     same(gone(), np.ones((3, 4), np.float32))
     del view
-    gc.collect()
-    assert gone() is None
+    assert not alive(gone)
     other = pyacl.Tensor.from_dlpack(upload([1.0]))
     same(other, np.array([1.0]))
 
@@ -509,11 +501,9 @@ def test_an_unused_capsule_lets_go() -> None:
     gone = weakref.ref(x)
     capsule = x.__dlpack__(dl_device=(12, 0))
     del x
-    gc.collect()
-    assert gone() is not None
+    assert alive(gone)
     del capsule
-    gc.collect()
-    assert gone() is None
+    assert not alive(gone)
 
 
 def test_what_dlpack_cannot_do() -> None:
@@ -570,8 +560,7 @@ def test_a_list_of_tensors() -> None:
     gone = weakref.ref(x)
     both = pyacl.TensorList(t for t in (x, y))
     del x
-    gc.collect()
-    assert gone() is not None
+    assert alive(gone)
     both.close()
     for wrong in ([1], [None], 5, "ab"):
         with pytest.raises(TypeError):

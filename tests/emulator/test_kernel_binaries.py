@@ -10,13 +10,13 @@ import random
 import shutil
 import struct
 import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from helpers import python
 from wheels import unpacked
 
 import pyacl
@@ -403,16 +403,13 @@ def test_the_arguments_of_a_fault_are_on_the_device(device: Any, stream: Any) ->
 def test_an_endless_kernel_in_isolation_runs_out_of_time(tmp_path: Path) -> None:
     library = compiled(tmp_path, "endless", '#include "pyacl_kernel.h"\n'
                        "PYACL_KERNEL endless(const void *args, const pyacl_block *block) { for (volatile int i = 0;; i++); }")
-    code = f"""
-import numpy as np, pyacl
+    printed = python(f"""
 with pyacl.Device(0), pyacl.Stream() as stream, pyacl.Binary.from_file({str(library)!r}) as binary:
     binary.function("endless").launch_args(stream, 1, np.int64(0), config=pyacl.LaunchConfig(timeout_us=1000))
     try: stream.synchronize()
     except pyacl.AclError as e: print(e.code)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
-                          env={**os.environ, "PYACL_EMULATOR_KERNEL_ISOLATE": "1"})
-    assert done.stdout.split() == [str(lib.ACL_ERROR_RT_AICORE_TIMEOUT)], done.stderr
+""", PYACL_EMULATOR_KERNEL_ISOLATE="1")
+    assert printed.split() == [str(lib.ACL_ERROR_RT_AICORE_TIMEOUT)]
 
 
 @needs_gcc
